@@ -1,0 +1,1 @@
+"""One folder per database: capture, read, find, apply."""

@@ -1,0 +1,203 @@
+"""The ports: what a database must be able to do to take part.
+
+A `System` is one database. Its parts are narrow on purpose, and each docstring is a contract: may it repeat, what is
+durable on return, which errors. The conformance suite (`tests/conformance`) checks every sentence here against a
+real server, with SQL of its own through a second connection; a new adapter is done when the suite passes.
+
+Errors: `Transient` (a lock timeout, a cut connection: the same call may succeed later), `Unreachable` (no answer,
+account refused), `Halt` (going on could do harm). No driver's exception leaves an adapter.
+A connection is used by one thread at a time; the engine never calls two methods of one System at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from config.errors import Problem
+from config.records import (
+    Batch,
+    Crosswalk,
+    Fence,
+    Gid,
+    Key,
+    Outcome,
+    Raw,
+    Reading,
+    Stamp,
+    Table,
+    TableInfo,
+    Value,
+    Write,
+)
+
+Decoder = Callable[[Raw], Value]
+"""Raw -> canonical. Raises ValueError (text says why) for a value that does not convert: the record goes to review."""
+
+
+class Verdict(NamedTuple):
+    """What `verify` says about a position: go on, or sweep first (`reason` in plain words)."""
+
+    sweep: bool
+    reason: str = ""
+
+
+class Capture(Protocol):
+    """Sees committed changes of the bound tables."""
+
+    def verify(self, position: bytes | None) -> Verdict:
+        """May capture go on from this position? Reads only."""
+        ...
+
+    def changes(self, position: bytes | None, limit: int) -> Batch:
+        """Up to `limit` distinct records that changed behind `position`. May repeat; misses nothing that is committed.
+
+        Own writes whose effect the agent already holds (see `Transaction`) need not appear.
+        """
+        ...
+
+    def acknowledge(self, position: bytes | None) -> None:
+        """What `changes` gave up to this position is durable in the state: let go of exactly that (I1). May repeat."""
+        ...
+
+
+class Reader(Protocol):
+    """Reads records of the bound tables, raw and exact."""
+
+    def read(self, keys: Mapping[str, Sequence[Key]]) -> dict[str, dict[Key, Reading]]:
+        """For each entity the readings of these keys, all in one consistent snapshot, a few statements in all.
+
+        Keys that are gone are missing from the answer. Readings carry the last change of each column up to this
+        very snapshot (`times`), own writes left out, where a change log knows it.
+        """
+        ...
+
+    def scan(self, entity: str, after: Key | None, limit: int) -> list[Reading]:
+        """The next rows in key order (keyset, stable while others write), archived ones included. Empty: the end."""
+        ...
+
+    def count(self, entity: str) -> int:
+        """How many rows the table has now."""
+        ...
+
+    def find(self, entity: str, fields: Sequence[int], values: Sequence[Sequence[Value]]) -> list[tuple[Key, ...]]:
+        """For each tuple of canonical values: keys of rows that may hold them in these fields. One statement.
+
+        A proposal by the server's own equality: may give too many, the caller compares canonical forms.
+        """
+        ...
+
+    def crosswalk(self, entity: str, system: str, keys: Sequence[Key]) -> dict[Key, Gid]:
+        """What this system's `accord_crosswalk` says of keys of `system` (any system). {} before `prepare`."""
+        ...
+
+    def links(self, entity: str, gids: Sequence[Gid]) -> list[Crosswalk]:
+        """All crosswalk rows of these records in this system. [] before `prepare`."""
+        ...
+
+
+class Transaction(Protocol):
+    """One READ COMMITTED transaction of one system, left open until `commit`.
+
+    Begins by checking and marking the fence: `Taken` if another agent or a newer epoch stands there.
+    """
+
+    def apply(self, entity: str, writes: Sequence[Write]) -> list[Outcome]:
+        """Carry out the writes of one entity; one outcome per write, in order. Set-based.
+
+        Rows are locked, compared with `expected` byte for byte and NULL-safe, written, read back. Inserts claim
+        their crosswalk rows first: all of `links`, and the new row's own (I2). A statement that fails is bisected
+        under savepoints to the failing writes (REJECTED); a unique or foreign-key refusal is tried once more after
+        the rest. Change-log rows that only echo these writes are removed in the same transaction.
+        Raises `Transient` or `Halt`; the transaction is then lost and must be rolled back.
+        """
+        ...
+
+    def link(self, rows: Sequence[Crosswalk]) -> list[Crosswalk]:
+        """Write crosswalk rows; returns rows of other records that stand in the way (same entity, system and key)."""
+        ...
+
+    def unlink(self, rows: Sequence[Crosswalk]) -> None:
+        """Remove crosswalk rows. Rows that are not there are no error."""
+        ...
+
+    def commit(self) -> None:
+        """Durable on return. `Transient` = outcome unknown: the fence tells."""
+        ...
+
+    def rollback(self) -> None:
+        """Never raises."""
+        ...
+
+
+class System(Reader, Capture, Protocol):
+    """One database that takes part."""
+
+    name: str
+
+    def describe(self, table: str, schema: str | None) -> TableInfo | None:
+        """The table as the database knows it; None if there is none. `Halt` names a column of an unknown type."""
+        ...
+
+    def tables(self, schema: str | None) -> list[str]:
+        """Names of the tables that the account can see: for `Did you mean …`."""
+        ...
+
+    def bind(self, tables: Sequence[Table]) -> None:
+        """From now on these tables take part. Called once, before anything below."""
+        ...
+
+    def decoders(self, entity: str) -> tuple[Decoder | None, ...]:
+        """One per field: raw -> canonical. A ref decodes to the parent's Key. None where there is no place."""
+        ...
+
+    def check(self) -> list[Problem]:
+        """What would keep `prepare` or `run` from working: privileges, settings, expressions. Reads only."""
+        ...
+
+    def prepared(self) -> list[Problem]:
+        """Is what `prepare` makes there, and made for the tables as they are mapped now? Reads only."""
+        ...
+
+    def prepare_sql(self) -> str:
+        """The script that a DBA may run instead of `prepare`. It runs as it is, and twice."""
+        ...
+
+    def prepare(self) -> None:
+        """Create or renew Accord's objects. Idempotent."""
+        ...
+
+    def unprepare_sql(self) -> str:
+        """The script that removes every trace, the crosswalk last."""
+        ...
+
+    def unprepare(self) -> None:
+        """Remove every trace. Idempotent."""
+        ...
+
+    def link_count(self) -> int:
+        """Crosswalk rows that `unprepare` would remove; 0 if there is no table."""
+        ...
+
+    def clock(self) -> Stamp:
+        """The server's clock minus the agent's, in microseconds, measured now; also used for `times` from now on."""
+        ...
+
+    def fence(self) -> Fence | None:
+        """The fence row; None before `prepare` or before the first agent."""
+        ...
+
+    def take_fence(self, agent: str) -> Fence:
+        """Raise the epoch: older agents are stopped (I9). `Taken` if another agent's name stands there."""
+        ...
+
+    def begin(self, fence: Fence) -> Transaction:
+        """Open a transaction for `fence.round`; `Taken` if the row there is not this agent's epoch."""
+        ...
+
+    def close(self) -> None:
+        """Let go of connections. The next call connects again. Never raises."""
+        ...
+
+
+Factory = Callable[..., System]

@@ -1,0 +1,1 @@
+"""Decides and drives: the round, the merge, identity, the commands."""

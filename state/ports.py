@@ -1,0 +1,251 @@
+"""The state's port: what a round reads from the agent's memory, and the one place that writes it.
+
+A round loads `Record`s, changes them in place, and hands the changed ones to `commit` inside a `Decided`: one
+transaction, durable on return. Nothing else moves a position. Records are addressed by gid; the store's integer ids
+stay inside it. One thread uses a State; commands open their own, read-only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from config.records import Gid, Key, Raw, Stamp, Value
+
+
+class Version(NamedTuple):
+    """The agreed record: one item per field, in the order of `Entity.fields`."""
+
+    values: tuple[Value, ...]
+    stamps: tuple[Stamp, ...]  # when the value was changed there
+    origins: tuple[str, ...]  # the system it came from; "person"; "" = no value yet
+    rules: tuple[str, ...]  # by which rule it was agreed: "only change", "latest", "owner crm", …
+
+
+class Image(NamedTuple):
+    """What one system was last seen to hold; one item per field."""
+
+    raws: tuple[Raw, ...]  # the stored form
+    values: tuple[Value, ...]  # the value that it stands for
+    stamps: tuple[Stamp, ...]  # the stamp of the version that it stands for
+    seen: Stamp  # when it was read
+
+
+class Link(NamedTuple):
+    """The record's current key in one system. Old keys are tombstones and not here."""
+
+    key: Key
+    existence: str = "live"  # live | gone (people deleted or archived it) | held (a person must say what happens)
+    settled: bool = True  # gone only: the other systems have done what their `delete` says
+    archived: bool = False  # gone, but the row is still there under this key
+
+
+class Frozen(NamedTuple):
+    """A field (or group) in review: what each system held when it was frozen."""
+
+    raws: dict[str, tuple[Raw, ...]]  # system -> raws of the unit's fields, in the unit's order
+    stamps: dict[str, Stamp]  # system -> when it was changed there
+    review: str  # id of the review item
+    choice: str | None = None  # a person's choice: the system whose value is to be agreed
+
+
+@dataclass(slots=True)
+class Record:
+    """Everything that is known of one record. A round changes it in place and says so in `dirty`."""
+
+    gid: Gid
+    entity: str
+    links: dict[str, Link] = field(default_factory=dict)  # by system
+    version: Version | None = None
+    images: dict[str, Image] = field(default_factory=dict)  # by system
+    frozen: dict[str, Frozen] = field(default_factory=dict)  # by unit: name of its first field
+    stale: dict[tuple[str, str], list[Replaced]] = field(default_factory=dict)  # (system, field) -> values replaced
+    revived: Stamp | None = None  # when a person or an update last decided that the record lives
+    new: bool = False  # minted in this round
+    dirty: bool = False
+
+
+class Replaced(NamedTuple):
+    """A stored value that Accord replaced (stale saves are recognised by it)."""
+
+    raw: Raw
+    at: Stamp
+    restored: bool = False  # it came back once and was restored: the next time it is accepted
+
+
+class Look(NamedTuple):
+    """A record that the agent itself wants to look at (again)."""
+
+    entity: str
+    system: str
+    key: Key
+    due: Stamp = 0
+    reason: str = ""  # "first contact", "compare-and-set", "retry", "parent", "sweep", …
+
+
+class Pending(NamedTuple):
+    """A record that could not be settled yet. One per (gid, system)."""
+
+    gid: Gid
+    entity: str
+    system: str  # where something is wanted and could not be done
+    reason: str  # "down", "parent", "refused"
+    message: str
+    since: Stamp
+    due: Stamp  # next try
+    attempts: int
+
+
+class Journal(NamedTuple):
+    """One line of what was decided and written. Values are canonical; `before`/`after` may be None."""
+
+    entity: str
+    gid: Gid
+    action: str  # link create update delete archive restore conflict override stale adopt review person …
+    system: str  # where it was written, or whose value it is about; "" = the record as a whole
+    field: str  # "" = the record as a whole
+    before: Value
+    after: Value
+    rule: str  # "latest", "owner crm", "match email", …
+    origin: str  # the system whose edit caused it
+    changed_at: Stamp | None
+    note: str = ""
+
+
+class Review(NamedTuple):
+    """A question that only a person can answer. The id is stable: the same question asked again is the same item."""
+
+    id: str  # short, typeable, unique: derived from entity, record and kind
+    kind: str  # ambiguous duplicate conflict delete refused lossy value loop
+    entity: str
+    gid: Gid | None  # None: a row that is no record yet
+    system: str
+    key: Key
+    field: str
+    message: str  # one sentence
+    hint: str  # what to do
+    detail: Mapping[str, Any]  # candidates, each system's value, the statement refused: JSON-able
+    since: Stamp
+
+
+class MatchRow(NamedTuple):
+    """One row of the match index (linked and unlinked rows alike)."""
+
+    system: str
+    key: Key
+    gid: Gid | None
+
+
+class Prepared(NamedTuple):
+    """What an open transaction stored for one record in one system: image and link if it lands."""
+
+    system: str
+    gid: Gid
+    image: Image | None  # None: the row was deleted
+    link: Link
+
+
+@dataclass(slots=True)
+class Decided:
+    """All that one round decided; committed before any target is (invariant: MODEL A1)."""
+
+    round: int
+    at: Stamp
+    records: list[Record] = field(default_factory=list)  # dirty ones: versions, images, links, frozen, stale
+    prepared: list[Prepared] = field(default_factory=list)
+    writing: tuple[str, ...] = ()  # systems that have an open transaction in this round
+    journal: list[Journal] = field(default_factory=list)
+    reviews: list[Review] = field(default_factory=list)  # opened or asked again
+    closed: list[str] = field(default_factory=list)  # review ids answered by the facts, or by a person
+    pending: list[Pending] = field(default_factory=list)
+    unpended: list[tuple[Gid, str]] = field(default_factory=list)  # (gid, system) that is settled now
+    looks: list[Look] = field(default_factory=list)
+    looked: list[tuple[str, str, Key]] = field(default_factory=list)  # (entity, system, key) done
+    matches: list[tuple[str, str, Key, tuple[bytes | None, ...]]] = field(default_factory=list)
+    #   (entity, system, key, hash per rule; None = a blank in the rule): replaces what the index holds of that row
+    unmatched: list[tuple[str, str, Key]] = field(default_factory=list)  # rows that are gone
+    tombs: list[tuple[str, str, Key, Gid]] = field(default_factory=list)  # keys that speak for nobody any more
+    merged: list[tuple[Gid, Gid]] = field(default_factory=list)  # (loser, survivor): same record after all
+    positions: dict[str, bytes] = field(default_factory=dict)  # by system
+    meta: dict[str, str] = field(default_factory=dict)
+
+
+class State(Protocol):
+    """The agent's memory."""
+
+    # --- what a round reads -------------------------------------------------------------------------------------
+    def last_round(self) -> int: ...
+
+    def resolve(self, entity: str, system: str, keys: Iterable[Key]) -> dict[Key, Gid]:
+        """Which record each key speaks for now; unknown keys are missing."""
+        ...
+
+    def load(self, entity: str, gids: Iterable[Gid]) -> dict[Gid, Record]:
+        """Whole records, ready to be changed. Unknown gids are missing. A few statements in all."""
+        ...
+
+    def keys(self, entity: str, system: str, gids: Iterable[Gid]) -> dict[Gid, Key]:
+        """The live keys of these records there (for references)."""
+        ...
+
+    def children(self, gids: Iterable[Gid]) -> dict[Gid, list[tuple[str, Gid]]]:
+        """Records whose agreed refs point to these: gid -> [(entity, gid)]."""
+        ...
+
+    def tomb(self, entity: str, system: str, keys: Iterable[Key]) -> dict[Key, Gid]:
+        """Keys that once spoke for a record."""
+        ...
+
+    def matches(self, entity: str, rule: int, hashes: Iterable[bytes]) -> dict[bytes, list[MatchRow]]:
+        """All rows of all systems with this match value."""
+        ...
+
+    def unlinked(self, entity: str, after: tuple[str, Key] | None, limit: int) -> list[tuple[str, Key]]:
+        """Indexed rows that belong to no record yet, in order of (system, key): first contact walks these."""
+        ...
+
+    def due(self, now: Stamp, limit: int) -> list[Look]:
+        """Looks and pending retries whose time has come, oldest first."""
+        ...
+
+    def position(self, system: str) -> bytes | None: ...
+
+    def unsettled(self) -> dict[str, int]:
+        """Systems with a transaction of unknown outcome, and its round."""
+        ...
+
+    def review(self, id: str) -> Review | None: ...
+
+    def reviews(self, entity: str | None = None, gid: Gid | None = None) -> list[Review]: ...
+
+    def reviews_about(self, rows: Iterable[tuple[str, str, Key]]) -> list[Review]:
+        """Items that name one of these (entity, system, key) as their row or as a candidate."""
+        ...
+
+    def pending(self, entity: str | None = None, gid: Gid | None = None) -> list[Pending]: ...
+
+    def get(self, name: str) -> str | None:
+        """A named text: first-contact phases, acceptances, sweep cursors, epochs."""
+        ...
+
+    # --- what writes --------------------------------------------------------------------------------------------
+    def commit(self, decided: Decided) -> None:
+        """The round becomes durable, whole or not at all. The only place that moves a position."""
+        ...
+
+    def settle(self, system: str, landed: bool) -> None:
+        """The open transaction there has landed: `prepared` becomes image and link; or it has not: it is dropped.
+
+        Need not be durable on return: the fence tells again at the next start.
+        """
+        ...
+
+    def put(self, name: str, value: str | None) -> None:
+        """Set or remove a named text, durably."""
+        ...
+
+    def close(self) -> None: ...
+
+
+Rows = Sequence[tuple[Any, ...]]
