@@ -92,7 +92,8 @@ class Write(NamedTuple):
     gid: Gid
     key: Key | None  # None: an insert whose key is not known yet
     values: Mapping[int, Value]  # field index -> canonical value, already fitted; a ref is the parent's Key here
-    expected: Mapping[int, Raw]  # field index -> raw of the reading that was merged; a delete/archive expects all
+    expected: tuple[Raw, ...] | None  # raws of the reading that was merged (None: an insert). An update compares only
+    #   the fields in `values`, a delete or archive all mapped ones; the others tell an edit from a side effect
     links: tuple[tuple[str, Key], ...] = ()  # every (system, key) of the record known so far (I2)
     guard: tuple[tuple[int, ...], ...] = ()  # insert only: match rules; a row that matches one now stops the insert
 
