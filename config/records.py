@@ -153,7 +153,7 @@ class Column:
     nullable: bool = True
     has_default: bool = False  # also generated keys
     length: int | None = None  # text: at most so many characters; bytes: so many bytes
-    precision: int | None = None  # decimal: digits in all; int: bits (16, 32, 64)
+    precision: int | None = None  # decimal: digits in all; int: bits (16, 32, 64); float: bits of the mantissa (24, 53)
     scale: int | None = None  # decimal: digits after the point; None = any
     fraction: int | None = None  # datetime, time: digits of a second kept (0 to 6)
     zoned: bool = False  # datetime with time zone
