@@ -46,9 +46,11 @@ class Server:
     kind = ""
     account = ""  # the unprivileged user that it runs as when the tests run as root
 
-    def __init__(self, durable: bool = False, options: Sequence[str] = ()) -> None:
+    def __init__(self, durable: bool = False, options: Sequence[str] = (), template: Path | None = None) -> None:
+        """`template`: the data folder of a stopped server of this version, to start from a copy of."""
         self.durable = durable
         self.options = list(options)
+        self.template = template
         self.home = Path(tempfile.mkdtemp(prefix=f"accord-{self.kind}-"))
         self.data = self.home / "data"
         self.socket = self.home
@@ -91,7 +93,7 @@ class Server:
         if self.running:
             return self
         if not self.data.exists():
-            self._copy_template()
+            self._copy(self.template or self._empty())
         fresh = self.port == 0
         for attempt in range(5):
             if fresh:
@@ -194,7 +196,13 @@ class Server:
             self._guard.communicate()
         self._guard = None
 
-    def _copy_template(self) -> None:
+    def _copy(self, template: Path) -> None:
+        shutil.copytree(template, self.data, symlinks=True)
+        self.data.chmod(0o700)
+        self._give(self.home)
+
+    def _empty(self) -> Path:
+        """An initialised data folder of this version: made once, then kept."""
         template = CACHE / f"{self.kind}-{self.version()}"
         CACHE.mkdir(parents=True, exist_ok=True)
         with (CACHE / f"{self.kind}.lock").open("w") as lock:
@@ -208,9 +216,7 @@ class Server:
                 shutil.copytree(fresh, part, symlinks=True)
                 shutil.rmtree(fresh)
                 part.rename(template)
-        shutil.copytree(template, self.data, symlinks=True)
-        self.data.chmod(0o700)
-        self._give(self.home)
+        return template
 
     def _give(self, folder: Path) -> None:
         """The folder and all in it belong to the user that the server runs as."""
