@@ -129,6 +129,11 @@ class Server:
         self.stop()
         return self.start()
 
+    def keep(self, folder: Path) -> None:
+        """Stop, and copy the data folder: a `template` for other servers of this version."""
+        self.stop()
+        shutil.copytree(self.data, folder, symlinks=True)
+
     def remove(self) -> None:
         """Stop at once and remove the folder. May be called twice."""
         self.kill()
