@@ -28,7 +28,7 @@ class Image(NamedTuple):
 
     raws: tuple[Raw, ...]  # the stored form
     values: tuple[Value, ...]  # the value that it stands for
-    stamps: tuple[Stamp, ...]  # the stamp of the version that it stands for
+    stamps: tuple[Stamp, ...]  # the stamp of the version that it stands for; -1: this field was never seen there
     seen: Stamp  # when it was read
 
 
@@ -45,6 +45,7 @@ class Frozen(NamedTuple):
     """A field (or group) in review: what each system held when it was frozen."""
 
     raws: dict[str, tuple[Raw, ...]]  # system -> raws of the unit's fields, in the unit's order
+    values: dict[str, tuple[Value, ...]]  # the same in canonical form: a system that is down takes part with these
     stamps: dict[str, Stamp]  # system -> when it was changed there
     review: str  # id of the review item
     choice: str | None = None  # a person's choice: the system whose value is to be agreed
