@@ -125,13 +125,11 @@ class _Day:
         return self.edit(self.side(), record, ("order_lines", "qty"), ("sale_line", "quantity"), value)
 
     def line_removed(self) -> Action:
-        record = self.random.choice(self.world.lines[len(self.world.lines) // 2 :])
-        system = self.side()
-        who, table, key = (
-            self.who(system),
-            *(("order_lines", record[0]) if system == "crm" else ("sale_line", record[1])),
-        )
-        return lambda offices: offices[system].remove(who, table, key)
+        record, system = self.random.choice(self.world.lines[len(self.world.lines) // 2 :]), self.side()
+        who = self.who(system)
+        if system == "crm":
+            return lambda offices: offices.crm.remove(who, "order_lines", record[0])
+        return lambda offices: offices.erp.remove(who, "sale_line", record[1])
 
     def credit_granted(self) -> Action:
         value = self.random.choice((7500, 15_000, 40_000))
