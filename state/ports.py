@@ -7,7 +7,7 @@ stay inside it. One thread uses a State; commands open their own, read-only.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -206,8 +206,20 @@ class State(Protocol):
         """Indexed rows that belong to no record yet, in order of (system, key): first contact walks these."""
         ...
 
-    def due(self, now: Stamp, limit: int) -> list[Look]:
-        """Looks and pending retries whose time has come, oldest first."""
+    def due(self, now: Stamp, limit: int, skip: Collection[str] = ()) -> list[Look]:
+        """Looks and pending retries whose time has come, oldest first.
+
+        A pending record is given by one of its live keys. What only concerns systems in `skip` (a look at a row
+        there, something wanted there) stays for later.
+        """
+        ...
+
+    def waiting(self, now: Stamp) -> Stamp | None:
+        """When the next look or retry is due; None if there is none."""
+        ...
+
+    def links(self, entity: str, system: str, after: Key | None, limit: int) -> list[tuple[Key, Gid]]:
+        """Live links there in key order, behind `after`: a sweep compares them with the rows."""
         ...
 
     def position(self, system: str) -> bytes | None: ...
@@ -235,9 +247,10 @@ class State(Protocol):
         """The round becomes durable, whole or not at all. The only place that moves a position."""
         ...
 
-    def settle(self, system: str, landed: bool) -> None:
+    def settle(self, system: str, landed: bool, again: bool = False) -> None:
         """The open transaction there has landed: `prepared` becomes image and link; or it has not: it is dropped.
 
+        `again`: the records are looked at once more (after a commit of unknown outcome).
         Need not be durable on return: the fence tells again at the next start.
         """
         ...
