@@ -23,6 +23,7 @@ from agent.demo.world import World
 from state.ports import Journal, Review
 
 SYSTEMS = ("crm", "erp")
+LOSING = ("conflict", "override", "stale", "person")  # the journal's actions that name a value that lost: `before`
 
 
 class Fate(StrEnum):
@@ -169,10 +170,10 @@ class _Auditor:
         self, facts: Facts, ledger: list[Edit], world: World, journal: list[Journal], reviews: list[Review]
     ) -> None:
         self.facts, self.ledger, self.reviews = facts, ledger, reviews
-        self.rules: dict[tuple[str, str | None, str], list[tuple[set[str | None], str]]] = {}
+        self.losses: dict[tuple[str, str | None, str, str], list[Journal]] = {}
         for line in journal:
-            entry = ({plain(line.before), plain(line.after)}, line.rule or line.action)
-            self.rules.setdefault((line.entity, line.gid, line.field), []).append(entry)
+            if line.action in LOSING:
+                self.losses.setdefault((line.entity, line.gid, line.field, line.system), []).append(line)
         self.partners = dict(self._partners(world))
 
     def _partners(self, world: World) -> Iterator[tuple[tuple[str, str, str], str]]:
@@ -212,7 +213,8 @@ class _Auditor:
             return Fate.REPLACED, ""
         if self.waits(entity, gid, edit, name):
             return Fate.REVIEW, ""
-        rule = next((rule for values, rule in self.rules.get((entity, gid, name), []) if value in values), "")
+        losses = self.losses.get((entity, gid, name, edit.system), [])
+        rule = next((line.rule for line in losses if plain(line.before) == value), "")
         return (Fate.LOST, rule) if rule else (Fate.MISSING, "")
 
     def now(self, entity: str, edit: Edit, gid: str | None, name: str) -> set[str | None]:
@@ -270,7 +272,7 @@ class _Auditor:
             return Fate.REVIEW, ""
         other = "erp" if edit.system == "crm" else "crm"
         if not self.facts.row(entity, other, self.partner(entity, edit, gid)):
-            return self.ended(entity, gid)
+            return self.ended(entity, gid, edit.system)
         typed = {name: edit.after.get(column) for column, name in place.fields.items()}
         typed = {n: self.facts.canonical(entity, edit.system, n, v) for n, v in typed.items()}
         for name in self.facts.unique[entity]:
@@ -286,10 +288,9 @@ class _Auditor:
         other = "erp" if edit.system == "crm" else "crm"
         here = self.facts.row(entity, edit.system, edit.key)
         there = self.facts.row(entity, other, self.partner(entity, edit, gid))
-        return (Fate.KEPT, "") if not here and not there else self.ended(entity, gid)
+        return (Fate.KEPT, "") if not here and not there else self.ended(entity, gid, edit.system)
 
-    def ended(self, entity: str, gid: str | None) -> tuple[Fate, str]:
-        """What the journal says of the record as a whole."""
-        lines = self.rules.get((entity, gid, ""), []) if gid else []
-        rule = next((rule for _, rule in reversed(lines) if "delete" in rule or "update" in rule), "")
-        return (Fate.LOST, rule) if rule else (Fate.MISSING, "")
+    def ended(self, entity: str, gid: str | None, system: str) -> tuple[Fate, str]:
+        """One side gave the record up and the other did not follow, or the reverse: does the journal say why?"""
+        losses = self.losses.get((entity, gid, "", system), [])
+        return (Fate.LOST, losses[-1].rule) if losses else (Fate.MISSING, "")
