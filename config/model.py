@@ -123,8 +123,8 @@ class TableOptions(Options):
     """How an empty text is stored: as `""` or as NULL; left out: NULL, or `""` where the column allows no NULL."""
     capture: Annotated[str | None, v.choice("trigger", "watermark")] = None
     """How changes are seen; left out: as its system says."""
-    write: Annotated[bool | None, v.SWITCH] = None
-    """`false`: read, never written; left out: as its system says."""
+    write: v.Switch = True
+    """`false`: read, never written. A system that is never written has no table that is."""
 
 
 class FieldOptions(Options):
@@ -219,7 +219,6 @@ class TableConfig(TableOptions):
     entity: str
     system: str
     capture: str
-    write: bool
 
 
 class FieldConfig(FieldOptions):

@@ -36,6 +36,14 @@ class Form:
         return core_schema.no_info_plain_validator_function(self.read)
 
 
+class Wrong(ValueError):
+    """A value inside of a value is wrong: `at` is the path of keys that leads to it."""
+
+    def __init__(self, at: str, cause: ValueError | str) -> None:
+        super().__init__(str(cause))
+        self.at = (at, *getattr(cause, "at", ()))
+
+
 def shown(value: object) -> str:
     """A value in the words of the file it was read from, cut where it is long."""
     if isinstance(value, dict):
@@ -128,7 +136,7 @@ def read_column(value: object) -> str:
     if isinstance(value, dict):
         strange = [key for key in value if key != "column"]
         if strange:
-            raise ValueError(f'unknown key "{strange[0]}". {suggestion(strange[0], ["column"])}')
+            raise Wrong(strange[0], f"unknown key. {suggestion(strange[0], ['column'])}")
         if "column" not in value:
             raise ValueError('expected a column, got an empty table. Write { column = "…" }.')
         value = value["column"]
@@ -269,7 +277,7 @@ def read_constants(value: object) -> dict[str, Value]:
         try:
             read[column] = read_constant(constant)
         except ValueError as e:
-            raise ValueError(f"{column}: {e}") from None
+            raise Wrong(column, e) from None
     return read
 
 
@@ -337,7 +345,7 @@ def each(form: Form, what: str) -> Form:
             try:
                 read[system] = form.read(item)
             except ValueError as e:
-                raise ValueError(f"{system}: {e}") from None
+                raise Wrong(system, e) from None
         return read
 
     schema = {"anyOf": [form.schema, {"type": "object", "additionalProperties": form.schema}]}
