@@ -1,0 +1,134 @@
+"""Values and blobs: MessagePack, exact and typed.
+
+Text, int, bool, None, bytes, float and aware datetimes are MessagePack's own; Decimal, date and ints beyond 64 bits
+are extensions. What comes out is what went in, type and exponent included: `Decimal('1.50')` keeps its zero, `True`
+is not 1, a date is not a datetime.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+
+from msgspec.msgpack import Decoder, Encoder, Ext
+
+from config.records import Raw, Stamp, Value
+from state.ports import Frozen, Replaced
+
+DECIMAL, DATE, WIDE = 1, 2, 3  # extension codes; they are in files: never reuse one
+
+_PLAIN = {str, int, bool, type(None), bytes, float}  # types that need no look at each value
+_encode = Encoder().encode
+
+
+def _extension(code: int, data: memoryview) -> Value:
+    text = str(data, "ascii")
+    if code == DECIMAL:
+        return Decimal(text)
+    if code == DATE:
+        return date.fromisoformat(text)
+    if code == WIDE:
+        return int(text)
+    raise ValueError(f"extension {code} is not known here")
+
+
+_decode_any = Decoder(ext_hook=_extension).decode
+_decode_row = Decoder(tuple[Any, ...], ext_hook=_extension).decode
+_decode_pair = Decoder(tuple[tuple[Any, ...], int | tuple[int, ...]], ext_hook=_extension).decode
+_decode_reasons = Decoder(tuple[tuple[str, ...], tuple[str, ...]]).decode
+
+
+def _tagged(value: Any) -> Any:
+    kind = type(value)
+    if kind is Decimal:
+        return Ext(DECIMAL, str(value).encode())
+    if kind is date:
+        return Ext(DATE, value.isoformat().encode())
+    if kind is datetime and value.tzinfo is None:
+        raise ValueError(f"a naive datetime is no canonical value: {value!r}")
+    return value
+
+
+def _tags(values: Sequence[Any]) -> Sequence[Any]:
+    return values if _PLAIN.issuperset(map(type, values)) else list(map(_tagged, values))
+
+
+def _widened(item: Any) -> Any:
+    if type(item) is int and not -(2**63) <= item < 2**63:
+        return Ext(WIDE, str(item).encode())
+    if isinstance(item, dict):
+        return {k: _widened(v) for k, v in item.items()}
+    return list(map(_widened, item)) if isinstance(item, (list, tuple)) else item
+
+
+def _pack(item: Any) -> bytes:
+    try:
+        return _encode(item)
+    except OverflowError:  # MessagePack ends at 64 bits; such numbers are rare enough to pay for a second pass
+        return _encode(_widened(item))
+
+
+def pack_value(value: Value) -> bytes | None:
+    """One canonical value; None stays None."""
+    return None if value is None else _pack(_tagged(value))
+
+
+def unpack_value(blob: bytes | None) -> Value:
+    return None if blob is None else _decode_any(blob)
+
+
+def pack_row(values: Sequence[Value | Raw]) -> bytes:
+    """One item per field."""
+    return _pack(_tags(values))
+
+
+def unpack_row(blob: bytes) -> tuple[Any, ...]:
+    return _decode_row(blob)
+
+
+def pack_pair(values: Sequence[Value], stamps: Sequence[Stamp]) -> bytes:
+    """Values and their stamps, together because versions and images are mostly equal in both."""
+    alike = len(set(stamps)) == 1
+    return _pack((_tags(values), stamps[0] if alike else stamps))
+
+
+def unpack_pair(blob: bytes) -> tuple[tuple[Value, ...], tuple[Stamp, ...]]:
+    values, stamps = _decode_pair(blob)
+    return values, ((stamps,) * len(values) if type(stamps) is int else stamps)  # type: ignore[return-value]
+
+
+@lru_cache(maxsize=4096)  # a few combinations serve all records
+def pack_reasons(origins: tuple[str, ...], rules: tuple[str, ...]) -> bytes:
+    return _encode((origins, rules))
+
+
+@lru_cache(maxsize=4096)
+def unpack_reasons(blob: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    return _decode_reasons(blob)
+
+
+def pack_frozen(frozen: dict[str, Frozen]) -> bytes | None:
+    return _pack({unit: tuple(item) for unit, item in frozen.items()}) if frozen else None
+
+
+def unpack_frozen(blob: bytes | None) -> dict[str, Frozen]:
+    if blob is None:
+        return {}
+    return {
+        unit: Frozen({system: tuple(row) for system, row in raws.items()}, stamps, review, choice)
+        for unit, (raws, stamps, review, choice) in _decode_any(blob).items()
+    }
+
+
+def pack_stale(stale: dict[tuple[str, str], list[Replaced]]) -> bytes | None:
+    rows: Iterable[Any] = [(*place, list(map(tuple, items))) for place, items in stale.items() if items]
+    return _pack(rows) if rows else None
+
+
+def unpack_stale(blob: bytes | None) -> dict[tuple[str, str], list[Replaced]]:
+    if blob is None:
+        return {}
+    return {(system, name): [Replaced(*item) for item in items] for system, name, items in _decode_any(blob)}

@@ -1,0 +1,133 @@
+"""Whole records out of the file, and what is remembered of them until the round's commit.
+
+What was loaded is kept (*known*), so that `commit` writes only what the round changed: a version or image that is
+still the same object is not encoded again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from msgspec.json import encode as to_json
+
+from config.records import Gid, Key, Stamp
+from state.catalog import NEVER, Catalog
+from state.codec import unpack_frozen, unpack_pair, unpack_reasons, unpack_row, unpack_stale
+from state.database import Database
+from state.ports import Image, Link, Record, Version
+
+SLOT = 64  # slots per record; a system's id is the rest
+MOST_KNOWN = 50_000  # records: some 100 MB; beyond that a commit writes whole records again
+
+
+class Known(NamedTuple):
+    """A record as the file has it."""
+
+    id: int
+    entity: str
+    version: Version | None
+    agreed: bytes | None
+    links: dict[str, Link]
+    images: dict[str, Image]
+    frozen: bytes | None
+    stale: bytes | None
+    revived: Stamp | None
+
+
+def listed(items: Iterable[object]) -> str:
+    """A parameter for json_each."""
+    return to_json(list(items)).decode()
+
+
+class Reading:
+    """Loads records and answers by which id a gid goes."""
+
+    def __init__(self, database: Database, catalog: Catalog) -> None:
+        self.database = database
+        self.catalog = catalog
+        self.known: dict[Gid, Known] = {}
+
+    def load(self, entity: str, gids: Iterable[Gid]) -> dict[Gid, Record]:
+        rows = self.database.rows(
+            "SELECT r.id, r.gid, r.layout, r.agreed, r.reasons, r.frozen, r.stale, r.revived "
+            "FROM json_each(?) j CROSS JOIN record r ON r.gid = j.value AND r.entity = ?",
+            (listed(gids), self.catalog.entities.get(entity, 0)),
+        )
+        if len(self.known) + len(rows) > MOST_KNOWN:
+            self.known.clear()
+        found: dict[int, tuple[Record, bytes | None]] = {}
+        for id, gid, layout, agreed, reasons, frozen, stale, revived in rows:
+            version = None if agreed is None else self._version(layout, agreed, reasons)
+            record = Record(gid, entity, {}, version, {}, unpack_frozen(frozen), unpack_stale(stale), revived)
+            found[id] = record, agreed
+            self.known[gid] = Known(id, entity, version, agreed, {}, {}, frozen, stale, revived)
+        self._sides(found)
+        return {record.gid: record for record, _ in found.values()}
+
+    def _version(self, layout: int, agreed: bytes, reasons: bytes) -> Version:
+        values, stamps = unpack_pair(agreed)
+        origins, rules = unpack_reasons(reasons)
+        lay = self.catalog.layouts[layout]
+        if lay.places is None:
+            return Version(values, stamps, origins, rules)
+        return Version(lay.mapped(values, None), lay.mapped(stamps, 0), lay.mapped(origins, ""), lay.mapped(rules, ""))
+
+    def _sides(self, found: dict[int, tuple[Record, bytes | None]]) -> None:
+        """Links and images of the records, all systems at once."""
+        names, layouts, known = self.catalog.system_names, self.catalog.layouts, self.known
+        for id, key, existence, settled, archived, layout, seen, raws, stands in self.database.rows(
+            "SELECT s.id, s.key, s.existence, s.settled, s.archived, s.layout, s.seen, s.raws, s.stands "
+            f"FROM json_each(?) j CROSS JOIN side s ON s.id BETWEEN j.value * {SLOT} AND j.value * {SLOT} + {SLOT - 1}",
+            (listed(found),),
+        ):
+            name = names.get(id % SLOT)
+            if name is None:  # a system that does not take part any more
+                continue
+            record, agreed = found[id // SLOT]
+            memory = known[record.gid]
+            if key is not None:
+                memory.links[name] = record.links[name] = Link(key, existence, settled == 1, archived == 1)
+            if raws is None:
+                continue
+            lay = layouts[layout]
+            if stands == agreed and record.version is not None and lay.places is None:
+                values, stamps = record.version.values, record.version.stamps
+            else:
+                values, stamps = unpack_pair(stands)
+            image = Image(unpack_row(raws), values, stamps, seen)
+            if lay.places is not None:
+                image = Image(lay.mapped(image.raws, None), lay.mapped(values, None), lay.mapped(stamps, NEVER), seen)
+            memory.images[name] = record.images[name] = image
+
+    def forget(self) -> None:
+        """The file has moved on."""
+        self.known.clear()
+
+    def ids(self, gids: Iterable[Gid]) -> dict[Gid, int]:
+        """The ids of records that the file has, a joined one's survivor included."""
+        wanted = set(gids)
+        ids = {gid: known.id for gid in wanted if (known := self.known.get(gid)) is not None}
+        missing = listed(wanted - ids.keys())
+        if missing != "[]":
+            ids.update(
+                self.database.rows(
+                    "SELECT j.value, r.id FROM json_each(?1) j CROSS JOIN record r ON r.gid = j.value "
+                    "UNION ALL SELECT j.value, a.record FROM json_each(?1) j CROSS JOIN alias a ON a.gid = j.value",
+                    (missing,),
+                )
+            )
+        return ids
+
+    def resolve(self, entity: str, system: str, keys: Iterable[Key]) -> dict[Key, Gid]:
+        return dict(
+            self.database.rows(
+                "SELECT s.key, r.gid FROM json_each(?) j CROSS JOIN side s "
+                "ON s.entity = ? AND s.system = ? AND s.key = j.value AND s.speaks = 1 "
+                f"CROSS JOIN record r ON r.id = s.id / {SLOT}",
+                (listed(keys), *self.place(entity, system)),
+            )
+        )
+
+    def place(self, entity: str, system: str) -> tuple[int, int]:
+        return self.catalog.entities.get(entity, 0), self.catalog.systems.get(system, 0)

@@ -1,0 +1,218 @@
+-- The agent's memory: the whole schema as it is now. How a file of an older version gets here: migrations/.
+--
+-- Ids are integers and stay inside the store: a lookup by integer costs half of one by text. What belongs to one
+-- record in one system has the *slot* `record * 64 + system` as its id, so that all sides of a record lie together
+-- and are found by a range. Blobs are MessagePack (codec.py). Times are microseconds since 1970-01-01 UTC.
+
+CREATE TABLE system (
+    id INTEGER PRIMARY KEY CHECK (id BETWEEN 1 AND 63),  -- the lower 6 bits of a slot
+    name TEXT NOT NULL UNIQUE                            -- as in the configuration
+) STRICT;
+
+CREATE TABLE entity (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE                            -- as in the configuration
+) STRICT;
+
+-- Which field stands at which place of a blob. A changed mapping makes a new layout; old blobs keep theirs.
+CREATE TABLE layout (
+    id INTEGER PRIMARY KEY,                              -- the greatest one of an entity is in use
+    entity INTEGER NOT NULL REFERENCES entity,
+    fields TEXT NOT NULL,                                -- JSON array of names, in order
+    refs TEXT NOT NULL                                   -- JSON array of the names of those that are references
+) STRICT;
+
+CREATE TABLE record (
+    id INTEGER PRIMARY KEY,
+    gid TEXT NOT NULL,                                   -- identity for life
+    entity INTEGER NOT NULL REFERENCES entity,
+    layout INTEGER NOT NULL REFERENCES layout,           -- of `agreed` and `reasons`
+    revived INTEGER,                                     -- when it was last decided that the record lives
+    agreed BLOB,                                         -- the version: [values, stamps]; NULL = nothing agreed yet
+    reasons BLOB,                                        -- the version: [origins, rules]
+    frozen BLOB,                                         -- fields in review; NULL = none
+    stale BLOB,                                          -- values replaced within the stale window; NULL = none
+    UNIQUE (gid, entity)
+) STRICT;
+
+-- One record in one system: its link (the key there) and its image (what was last seen there).
+CREATE TABLE side (
+    id INTEGER PRIMARY KEY,                              -- slot
+    entity INTEGER NOT NULL REFERENCES entity,
+    system INTEGER NOT NULL REFERENCES system,
+    key TEXT,                                            -- current key; NULL = no link
+    existence TEXT NOT NULL CHECK (existence IN ('live', 'gone', 'held')),
+    settled INTEGER NOT NULL CHECK (settled IN (0, 1)),  -- gone: the other systems have done what follows
+    archived INTEGER NOT NULL CHECK (archived IN (0, 1)), -- gone, but the row is still there
+    speaks INTEGER NOT NULL CHECK (speaks IN (0, 1)),    -- the key means this record; 0 = none, or taken by another
+    layout INTEGER REFERENCES layout,                    -- of `raws` and `stands`
+    seen INTEGER,                                        -- when the row was read
+    raws BLOB,                                           -- image: as stored; NULL = no image
+    stands BLOB                                          -- image: [values, stamps] that it stands for
+) STRICT;
+
+-- A key speaks for one record at most.
+CREATE UNIQUE INDEX side_key ON side (entity, system, key) WHERE speaks = 1;
+CREATE INDEX side_existence ON side (entity, system, existence) WHERE existence <> 'live';
+
+-- Keys that once spoke for a record; late events about them mean nothing to it.
+CREATE TABLE tomb (
+    entity INTEGER NOT NULL REFERENCES entity,
+    system INTEGER NOT NULL REFERENCES system,
+    key TEXT NOT NULL,
+    record INTEGER NOT NULL,                             -- the last one it spoke for
+    at INTEGER NOT NULL,                                 -- when it stopped
+    PRIMARY KEY (entity, system, key)
+) STRICT, WITHOUT ROWID;
+
+-- Gids of records that turned out to be another one.
+CREATE TABLE alias (
+    gid TEXT PRIMARY KEY,                                -- the loser's
+    record INTEGER NOT NULL,                             -- the survivor
+    at INTEGER NOT NULL                                  -- when they were joined
+) STRICT, WITHOUT ROWID;
+
+-- Agreed references, from the child's side.
+CREATE TABLE ref (
+    child INTEGER NOT NULL,                              -- record that refers
+    field TEXT NOT NULL,                                 -- by which field
+    parent INTEGER NOT NULL,                             -- record that is referred to
+    PRIMARY KEY (child, field)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX ref_parent ON ref (parent);
+
+-- What an open transaction stored, until it is known whether it landed.
+CREATE TABLE prepared (
+    id INTEGER PRIMARY KEY,                              -- slot
+    entity INTEGER NOT NULL REFERENCES entity,
+    system INTEGER NOT NULL REFERENCES system,
+    key TEXT NOT NULL,                                   -- from here on as in `side`
+    existence TEXT NOT NULL,
+    settled INTEGER NOT NULL,
+    archived INTEGER NOT NULL,
+    layout INTEGER REFERENCES layout,
+    seen INTEGER,
+    raws BLOB,                                           -- NULL = the row was deleted
+    stands BLOB
+) STRICT;
+
+CREATE INDEX prepared_key ON prepared (system, entity, key);
+
+-- Systems with a transaction of unknown outcome.
+CREATE TABLE unsettled (
+    system INTEGER PRIMARY KEY REFERENCES system,
+    round INTEGER NOT NULL                               -- its fence tells whether this round landed
+) STRICT;
+
+-- The last round.
+CREATE TABLE round (
+    one INTEGER PRIMARY KEY CHECK (one = 1),             -- there is one row
+    number INTEGER NOT NULL,
+    at INTEGER NOT NULL                                  -- when it was decided
+) STRICT;
+
+-- Up to where each source was worked through.
+CREATE TABLE position (
+    system INTEGER PRIMARY KEY REFERENCES system,
+    value BLOB NOT NULL                                  -- opaque: the capture's own
+) STRICT;
+
+-- What was decided and written. Lines are added and never changed (but for a joined record).
+CREATE TABLE journal (
+    seq INTEGER PRIMARY KEY,                             -- in the order of decision
+    round INTEGER NOT NULL,
+    at INTEGER NOT NULL,                                 -- when it was decided
+    entity INTEGER NOT NULL REFERENCES entity,
+    record INTEGER,                                      -- NULL = about no record
+    action TEXT NOT NULL,                                -- link create update delete conflict override …
+    system TEXT NOT NULL,                                -- where it was written, or whose value it is about
+    field TEXT NOT NULL,                                 -- '' = the record as a whole
+    before BLOB,                                         -- canonical value
+    after BLOB,                                          -- canonical value
+    rule TEXT NOT NULL,                                  -- why
+    origin TEXT NOT NULL,                                -- the system whose edit caused it
+    changed_at INTEGER,                                  -- when people changed it there
+    note TEXT NOT NULL                                   -- more, in words
+) STRICT;
+
+CREATE INDEX journal_record ON journal (record);
+CREATE INDEX journal_round ON journal (round);
+
+-- Questions that only a person can answer. Closed ones stay for history.
+CREATE TABLE review (
+    id TEXT PRIMARY KEY,                                 -- short and typeable
+    kind TEXT NOT NULL,                                  -- ambiguous duplicate conflict delete refused …
+    entity INTEGER NOT NULL REFERENCES entity,
+    record INTEGER,                                      -- NULL = a row that is no record yet
+    system TEXT NOT NULL,
+    key TEXT NOT NULL,
+    field TEXT NOT NULL,
+    message TEXT NOT NULL,                               -- one sentence
+    hint TEXT NOT NULL,                                  -- what to do
+    detail TEXT NOT NULL,                                -- JSON object
+    since INTEGER NOT NULL,                              -- when it was first asked
+    closed INTEGER                                       -- when it was answered; NULL = open
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX review_record ON review (record);
+
+-- The rows that an open review names: its own, and its candidates. A change of any of them looks at it again.
+CREATE TABLE review_row (
+    entity INTEGER NOT NULL REFERENCES entity,
+    system TEXT NOT NULL,
+    key TEXT NOT NULL,
+    review TEXT NOT NULL,
+    PRIMARY KEY (entity, system, key, review)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX review_row_review ON review_row (review);
+
+-- Records that could not be settled yet.
+CREATE TABLE pending (
+    id INTEGER PRIMARY KEY,                              -- slot: the record, and where something is wanted
+    entity INTEGER NOT NULL REFERENCES entity,
+    reason TEXT NOT NULL,                                -- down parent refused …
+    message TEXT NOT NULL,
+    since INTEGER NOT NULL,
+    due INTEGER NOT NULL,                                -- next try
+    attempts INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX pending_due ON pending (due);
+
+-- Rows that the agent itself wants to look at.
+CREATE TABLE look (
+    entity INTEGER NOT NULL REFERENCES entity,
+    system INTEGER NOT NULL REFERENCES system,
+    key TEXT NOT NULL,
+    due INTEGER NOT NULL,                                -- not before
+    reason TEXT NOT NULL,
+    PRIMARY KEY (entity, system, key)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX look_due ON look (due);
+
+-- Rows of the systems, linked or not, whose match values are known.
+CREATE TABLE candidate (
+    id INTEGER PRIMARY KEY,
+    entity INTEGER NOT NULL REFERENCES entity,
+    system INTEGER NOT NULL REFERENCES system,
+    key TEXT NOT NULL,
+    hashes BLOB NOT NULL,                                -- one per rule, as in `match`
+    UNIQUE (entity, system, key)
+) STRICT;
+
+CREATE TABLE match (
+    entity INTEGER NOT NULL REFERENCES entity,
+    rule INTEGER NOT NULL,                               -- place of the rule in the entity's `match`
+    hash BLOB NOT NULL,                                  -- of the canonical match values
+    candidate INTEGER NOT NULL,
+    PRIMARY KEY (entity, rule, hash, candidate)
+) STRICT, WITHOUT ROWID;
+
+-- Named texts: first-contact phases, acceptances, sweep cursors, epochs.
+CREATE TABLE meta (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;

@@ -1,0 +1,514 @@
+"""One round becomes durable: everything in a `Decided`, in one transaction, a few statements per kind of thing.
+
+Runs inside the store's transaction; on any error the caller rolls back and nothing has happened.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from operator import is_
+from typing import Any
+
+from msgspec.json import encode as to_json
+
+from config.records import Gid, Key, Stamp
+from state.catalog import Catalog
+from state.codec import pack_frozen, pack_pair, pack_reasons, pack_row, pack_stale, pack_value, unpack_row
+from state.database import Database
+from state.ports import Decided, Image, Link, Prepared, Record, Review, Version
+from state.reading import SLOT, Known, Reading, listed
+
+Blobs = tuple[int, Stamp, bytes, bytes]  # an image: layout, seen, raws, stands
+
+NO_IMAGE = (None, None, None, None)
+UPSERT_SIDE = (
+    "INSERT INTO side (id, entity, system, key, existence, settled, archived, speaks, layout, seen, raws, stands) "
+    "{} ON CONFLICT (id) DO UPDATE SET key = excluded.key, existence = excluded.existence, "
+    "settled = excluded.settled, archived = excluded.archived, speaks = excluded.speaks, layout = excluded.layout, "
+    "seen = excluded.seen, raws = excluded.raws, stands = excluded.stands"
+)
+
+
+class Writing:
+    """Writes one Decided."""
+
+    def __init__(self, database: Database, catalog: Catalog, reading: Reading, decided: Decided) -> None:
+        self.database = database
+        self.catalog = catalog
+        self.reading = reading
+        self.decided = decided
+        self.at = decided.at
+        self.ids: dict[Gid, int] = {}
+        self.agreed: dict[Gid, tuple[Version, bytes]] = {}  # encoded in this commit; images are often equal to it
+        self.tombs: list[tuple[int, int, Key, int, Stamp]] = []
+
+    def write(self) -> None:
+        losers = {loser for loser, _ in self.decided.merged}
+        records = [record for record in self.decided.records if record.gid not in losers]
+        self._identify(records)
+        self._merge()
+        self._bury()
+        self._records(records)
+        self._refs(records)
+        self._prepare()
+        self._journal()
+        self._reviews()
+        self._pending()
+        self._looks()
+        self._matches()
+        self._rest()
+
+    # --- identity -----------------------------------------------------------------------------------------------------
+
+    def _identify(self, records: Sequence[Record]) -> None:
+        """Ids for every gid that is spoken of; new records get theirs here."""
+        d = self.decided
+        named: set[Gid] = {record.gid for record in records}
+        named.update(p.gid for p in d.prepared)
+        named.update(line.gid for line in d.journal if line.gid)
+        named.update(r.gid for r in d.reviews if r.gid)
+        named.update(p.gid for p in d.pending)
+        named.update(gid for gid, _ in d.unpended)
+        named.update(gid for *_, gid in d.tombs)
+        named.update(gid for pair in d.merged for gid in pair)
+        named.update(self._parents(records))
+        self.ids = self.reading.ids(named)
+        new = [record for record in records if record.gid not in self.ids]
+        first = int(self.database.value("SELECT coalesce(max(id), 0) + 1 FROM record"))
+        self.ids.update((record.gid, first + place) for place, record in enumerate(new))
+        self.database.many(
+            "INSERT INTO record (id, gid, entity, layout) VALUES (?, ?, ?, ?)",
+            [(self.ids[r.gid], r.gid, self.catalog.entities[r.entity], self.catalog.now[r.entity].id) for r in new],
+        )
+
+    def _parents(self, records: Iterable[Record]) -> Iterable[Gid]:
+        for record in records:
+            yield from self._ref_values(record).values()
+
+    def _ref_values(self, record: Record) -> dict[str, Gid]:
+        layout = self.catalog.now[record.entity]
+        if not layout.refs or record.version is None:
+            return {}
+        pairs = ((name, record.version.values[layout.fields.index(name)]) for name in layout.refs)
+        return {name: value for name, value in pairs if isinstance(value, str) and value}
+
+    def _id(self, gid: Gid, what: str) -> int:
+        try:
+            return self.ids[gid]
+        except KeyError:
+            raise ValueError(
+                f"{what} speaks of record {gid}, which is neither in the state nor in this round"
+            ) from None
+
+    def _merge(self) -> None:
+        """The same record after all: the survivor gets all that the loser had; a key too many becomes a tomb."""
+        run = self.database.rows
+        for loser, survivor in self.decided.merged:
+            heir = self._id(survivor, "a merge")
+            gone = self.ids.get(loser)
+            self.reading.known.pop(survivor, None)
+            self.reading.known.pop(loser, None)
+            run("INSERT OR REPLACE INTO alias (gid, record, at) VALUES (?, ?, ?)", (loser, heir, self.at))
+            self.ids[loser] = heir
+            if gone is None or gone == heir:
+                continue
+            span = (gone * SLOT, gone * SLOT + SLOT - 1)
+            shift = (heir - gone) * SLOT
+            run(
+                "INSERT OR REPLACE INTO tomb SELECT entity, system, key, ?, ? FROM side s WHERE s.id BETWEEN ? AND ? "
+                "AND s.speaks = 1 AND EXISTS (SELECT 1 FROM side o WHERE o.id = s.id + ?)",
+                (heir, self.at, *span, shift),
+            )
+            run("DELETE FROM side WHERE id BETWEEN ? AND ? AND key IS NULL", (heir * SLOT, heir * SLOT + SLOT - 1))
+            for table in ("side", "prepared", "pending"):
+                run(f"UPDATE OR IGNORE {table} SET id = id + ? WHERE id BETWEEN ? AND ?", (shift, *span))
+                run(f"DELETE FROM {table} WHERE id BETWEEN ? AND ?", span)
+            for table in ("tomb", "journal", "review", "alias"):
+                run(f"UPDATE {table} SET record = ? WHERE record = ?", (heir, gone))
+            run("UPDATE ref SET parent = ? WHERE parent = ?", (heir, gone))
+            run("DELETE FROM ref WHERE child = ?", (gone,))
+            run("DELETE FROM record WHERE id = ?", (gone,))
+            self.ids = {gid: heir if id == gone else id for gid, id in self.ids.items()}
+
+    def _bury(self) -> None:
+        """Keys that speak for nobody any more: their links end here, whoever holds them still."""
+        for entity, system, key, gid in self.decided.tombs:
+            place = self.reading.place(entity, system)
+            id = self._id(gid, "a tomb")
+            self.tombs.append((*place, key, id, self.at))
+            self.database.rows(
+                "UPDATE side SET key = NULL, speaks = 0 WHERE id = ? AND key = ?", (id * SLOT + place[1], key)
+            )
+            known = self.reading.known.get(gid)
+            if known is not None and (link := known.links.get(system)) is not None and link.key == key:
+                del known.links[system]
+
+    # --- records ------------------------------------------------------------------------------------------------------
+
+    def _records(self, records: Sequence[Record]) -> None:
+        rows: list[tuple[Any, ...]] = []
+        images: list[tuple[Any, ...]] = []
+        sides: list[list[Any]] = []
+        removed: list[tuple[int]] = []
+        before = self._before(records)
+        for record in records:
+            known = before.get(record.gid)
+            if (row := self._row(record, known)) is not None:
+                rows.append(row)
+            self._side_rows(record, known, sides, images, removed)
+        self.database.many(
+            "UPDATE record SET layout = ?, agreed = ?, reasons = ?, frozen = ?, stale = ?, revived = ? WHERE id = ?",
+            rows,
+        )
+        self.database.many("UPDATE side SET speaks = 0 WHERE id = ?", [(side[0],) for side in sides])
+        self.database.many("DELETE FROM side WHERE id = ?", removed)
+        self._entomb()
+        self._claim(sides)
+        self.database.many(UPSERT_SIDE.format("VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"), sides)
+        self.database.many("UPDATE side SET layout = ?, seen = ?, raws = ?, stands = ? WHERE id = ?", images)
+
+    def _before(self, records: Sequence[Record]) -> dict[Gid, Known]:
+        """What the file has of these records: remembered from the load, or the links at least."""
+        known = self.reading.known
+        before = {record.gid: known[record.gid] for record in records if record.gid in known}
+        names = self.catalog.system_names
+        strangers = {
+            id: Known(id, record.entity, None, None, {}, {}, None, None, None)
+            for record in records
+            if record.gid not in before and (id := self.ids[record.gid])
+        }
+        for id, key, existence, settled, archived in self.database.rows(
+            "SELECT s.id, s.key, s.existence, s.settled, s.archived FROM json_each(?) j "
+            f"CROSS JOIN side s ON s.id BETWEEN j.value * {SLOT} AND j.value * {SLOT} + {SLOT - 1}",
+            (listed(strangers),),
+        ):
+            if (name := names.get(id % SLOT)) is not None and key is not None:
+                strangers[id // SLOT].links[name] = Link(key, existence, settled == 1, archived == 1)
+        before.update((r.gid, strangers[self.ids[r.gid]]) for r in records if r.gid not in before)
+        return before
+
+    def _row(self, record: Record, known: Known | None) -> tuple[Any, ...] | None:
+        frozen, stale = pack_frozen(record.frozen), pack_stale(record.stale)
+        version = record.version
+        if known is not None and known.agreed is not None and version is known.version:
+            self.agreed[record.gid] = (known.version, known.agreed)  # type: ignore[assignment]
+            if (frozen, stale, record.revived) == (known.frozen, known.stale, known.revived):
+                return None
+        agreed = reasons = None
+        if version is not None:
+            agreed = pack_pair(version.values, version.stamps)
+            reasons = pack_reasons(version.origins, version.rules)
+            self.agreed[record.gid] = (version, agreed)
+        layout = self.catalog.now[record.entity].id
+        return (layout, agreed, reasons, frozen, stale, record.revived, self.ids[record.gid])
+
+    def _side_rows(
+        self,
+        record: Record,
+        known: Known | None,
+        sides: list[list[Any]],
+        images: list[tuple[Any, ...]],
+        removed: list[tuple[int]],
+    ) -> None:
+        entity, base = self.catalog.entities[record.entity], self.ids[record.gid] * SLOT
+        old = known.links if known else {}
+        seen = known.images if known else {}
+        whole = record.gid not in self.reading.known  # nothing is remembered of its images
+        for system in record.links.keys() | record.images.keys():
+            number = self.catalog.systems[system]
+            link, image, past = record.links.get(system), record.images.get(system), old.get(system)
+            if past is not None and (link is None or link.key != past.key):
+                self.tombs.append((entity, number, past.key, self.ids[record.gid], self.at))
+            if not whole and image is seen.get(system) and link == past:
+                continue
+            blobs = NO_IMAGE if image is None else self._blobs(record.entity, record.gid, image)
+            if link is not None and link == past:
+                images.append((*blobs, base + number))
+            else:
+                sides.append([base + number, entity, number, *_link(link), *blobs])
+        for system in (old.keys() | seen.keys()) - record.links.keys() - record.images.keys():
+            number = self.catalog.systems[system]
+            removed.append((base + number,))
+            if system in old:
+                self.tombs.append((entity, number, old[system].key, self.ids[record.gid], self.at))
+
+    def _blobs(self, entity: str, gid: Gid, image: Image) -> Blobs:
+        version, agreed = self.agreed.get(gid, (None, b""))
+        same = version is not None and _same(image.values, version.values) and _same(image.stamps, version.stamps)
+        stands = agreed if same else pack_pair(image.values, image.stamps)
+        return self.catalog.now[entity].id, image.seen, pack_row(image.raws), stands
+
+    def _entomb(self) -> None:
+        self.database.many(
+            "INSERT OR REPLACE INTO tomb (entity, system, key, record, at) VALUES (?, ?, ?, ?, ?)", self.tombs
+        )
+        self.tombs.clear()
+
+    def _claim(self, sides: list[list[Any]]) -> None:
+        """A key speaks for one record: a record that is gone gives way, of two that are there one is wrong."""
+        by_place: dict[tuple[int, int], dict[Key, list[Any]]] = defaultdict(dict)
+        for side in sides:
+            if side[7]:
+                other = by_place[side[1], side[2]].setdefault(side[3], side)
+                if other is not side:
+                    self._give_way(side, other)
+        for place, claims in by_place.items():
+            for id, key, existence, archived in self.database.rows(
+                "SELECT s.id, s.key, s.existence, s.archived FROM json_each(?) j CROSS JOIN side s "
+                "ON s.entity = ? AND s.system = ? AND s.key = j.value AND s.speaks = 1",
+                (listed(claims), *place),
+            ):
+                holder = [id, *place, key, existence, 1, archived, 1]
+                self._give_way(claims[key], holder)
+                if not holder[7]:
+                    self.database.rows("UPDATE side SET speaks = 0 WHERE id = ?", (id,))
+
+    def _give_way(self, one: list[Any], other: list[Any]) -> None:
+        for side in (other, one):
+            if side[4] == "gone" and not side[6]:
+                side[7] = 0
+                return
+        entity, system = self.catalog.entity_names[one[1]], self.catalog.system_names[one[2]]
+        gids = self.database.rows("SELECT gid FROM record WHERE id IN (?, ?)", (one[0] // SLOT, other[0] // SLOT))
+        names = " and ".join(gid for (gid,) in gids)
+        raise ValueError(f"{entity} {system}:{one[3]} cannot be the key of two records: {names}")
+
+    def _refs(self, records: Sequence[Record]) -> None:
+        dropped: list[tuple[int, str]] = []
+        found: list[tuple[int, str, int]] = []
+        for record in records:
+            known = self.reading.known.get(record.gid)
+            if not self.catalog.now[record.entity].refs or (known is not None and known.version is record.version):
+                continue
+            id, parents = self.ids[record.gid], self._ref_values(record)
+            for name in self.catalog.now[record.entity].refs:
+                if name in parents:
+                    found.append((id, name, self._id(parents[name], f"{record.entity}.{name}")))
+                else:
+                    dropped.append((id, name))
+        self.database.many("DELETE FROM ref WHERE child = ? AND field = ?", dropped)
+        self.database.many(
+            "INSERT INTO ref (child, field, parent) VALUES (?, ?, ?) "
+            "ON CONFLICT DO UPDATE SET parent = excluded.parent WHERE parent <> excluded.parent",
+            found,
+        )
+
+    # --- open transactions --------------------------------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        open_now = {system for (system,) in self.database.rows("SELECT system FROM unsettled")}
+        for system in self.decided.writing:
+            if self.catalog.systems[system] in open_now:
+                raise ValueError(f"{system} has a transaction of unknown outcome: it must be settled before another")
+        self.database.many(
+            "INSERT INTO unsettled (system, round) VALUES (?, ?)",
+            [(self.catalog.systems[system], self.decided.round) for system in self.decided.writing],
+        )
+        rows = [self._prepared_row(prepared) for prepared in self.decided.prepared]
+        self.database.many("INSERT INTO prepared VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+    def _prepared_row(self, prepared: Prepared) -> tuple[Any, ...]:
+        if prepared.system not in self.decided.writing:
+            raise ValueError(f"{prepared.system} is prepared, but has no transaction in this round")
+        entity = self._entity_of(prepared.gid)
+        id, system = self._id(prepared.gid, "prepared"), self.catalog.systems[prepared.system]
+        blobs = NO_IMAGE if prepared.image is None else self._blobs(entity, prepared.gid, prepared.image)
+        key, existence, settled, archived, _ = _link(prepared.link)
+        return (id * SLOT + system, self.catalog.entities[entity], system, key, existence, settled, archived, *blobs)
+
+    def _entity_of(self, gid: Gid) -> str:
+        if not hasattr(self, "_entities"):
+            self._entities = {record.gid: record.entity for record in self.decided.records}
+        if gid not in self._entities:
+            known = self.reading.known.get(gid)
+            number = self.database.value("SELECT entity FROM record WHERE id = ?", (self._id(gid, "prepared"),))
+            self._entities[gid] = known.entity if known else self.catalog.entity_names[number]
+        return self._entities[gid]
+
+    # --- what people read ---------------------------------------------------------------------------------------------
+
+    def _journal(self) -> None:
+        d, entities = self.decided, self.catalog.entities
+        self.database.many(
+            "INSERT INTO journal (round, at, entity, record, action, system, field, before, after, rule, origin, "
+            "changed_at, note) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (
+                    d.round, d.at, entities[line.entity], self._id(line.gid, "the journal") if line.gid else None,
+                    line.action, line.system, line.field, pack_value(line.before), pack_value(line.after),
+                    line.rule, line.origin, line.changed_at, line.note,
+                )
+                for line in d.journal
+            ],
+        )  # fmt: skip
+
+    def _reviews(self) -> None:
+        """Closed first: what is asked again in the same round stays open."""
+        self.database.many(
+            "UPDATE review SET closed = ? WHERE id = ? AND closed IS NULL",
+            [(self.at, id) for id in self.decided.closed],
+        )
+        named = [(id,) for id in self.decided.closed] + [(review.id,) for review in self.decided.reviews]
+        self.database.many("DELETE FROM review_row WHERE review = ?", named)
+        self.database.many(
+            "INSERT INTO review (id, kind, entity, record, system, key, field, message, hint, detail, since) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, "
+            "record = excluded.record, system = excluded.system, key = excluded.key, field = excluded.field, "
+            "message = excluded.message, hint = excluded.hint, detail = excluded.detail, closed = NULL, "
+            "since = CASE WHEN closed IS NULL THEN since ELSE excluded.since END",
+            [self._review_row(review) for review in self.decided.reviews],
+        )
+        self.database.many(
+            "INSERT OR IGNORE INTO review_row (entity, system, key, review) VALUES (?, ?, ?, ?)",
+            [
+                (self.catalog.entities[review.entity], system, key, review.id)
+                for review in self.decided.reviews
+                for system, key in _named_rows(review)
+            ],
+        )
+
+    def _review_row(self, review: Review) -> tuple[Any, ...]:
+        record = self._id(review.gid, "a review") if review.gid else None
+        return (
+            review.id, review.kind, self.catalog.entities[review.entity], record, review.system, review.key,
+            review.field, review.message, review.hint, to_json(dict(review.detail)).decode(), review.since,
+        )  # fmt: skip
+
+    # --- what is still to be done -------------------------------------------------------------------------------------
+
+    def _pending(self) -> None:
+        systems, entities = self.catalog.systems, self.catalog.entities
+        self.database.many(
+            "DELETE FROM pending WHERE id = ?",
+            [(self.ids[gid] * SLOT + systems[s],) for gid, s in self.decided.unpended if gid in self.ids],
+        )
+        self.database.many(
+            "INSERT OR REPLACE INTO pending (id, entity, reason, message, since, due, attempts) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [
+                (self._id(p.gid, "pending") * SLOT + systems[p.system], entities[p.entity], *p[3:])
+                for p in self.decided.pending
+            ],
+        )
+
+    def _looks(self) -> None:
+        """Done first: a look that is asked for again in the same round stays. Of two, the earlier is due."""
+        self.database.many(
+            "DELETE FROM look WHERE entity = ? AND system = ? AND key = ?",
+            [(*self.reading.place(entity, system), key) for entity, system, key in self.decided.looked],
+        )
+        self.database.many(
+            "INSERT INTO look (entity, system, key, due, reason) VALUES (?, ?, ?, ?, ?) "
+            "ON CONFLICT DO UPDATE SET due = excluded.due, reason = excluded.reason WHERE excluded.due < due",
+            [(self.catalog.entities[x.entity], self.catalog.systems[x.system], *x[2:]) for x in self.decided.looks],
+        )
+
+    def _matches(self) -> None:
+        by_place: dict[tuple[int, int], dict[Key, bytes | None]] = defaultdict(dict)
+        for entity, system, key, hashes in self.decided.matches:
+            by_place[self.catalog.entities[entity], self.catalog.systems[system]][key] = pack_row(hashes)
+        for entity, system, key in self.decided.unmatched:
+            by_place[self.catalog.entities[entity], self.catalog.systems[system]][key] = None
+        free = int(self.database.value("SELECT coalesce(max(id), 0) + 1 FROM candidate")) if by_place else 0
+        for place, wanted in by_place.items():
+            free = self._index(place, wanted, free)
+
+    def _index(self, place: tuple[int, int], wanted: dict[Key, bytes | None], free: int) -> int:
+        """Rows of one table: only those whose match values changed are touched."""
+        have = {
+            key: (id, hashes)
+            for key, id, hashes in self.database.rows(
+                "SELECT c.key, c.id, c.hashes FROM json_each(?) j CROSS JOIN candidate c "
+                "ON c.entity = ? AND c.system = ? AND c.key = j.value",
+                (listed(wanted), *place),
+            )
+        }
+        old, new, gone, added, changed = [], [], [], [], []
+        for key, blob in wanted.items():
+            id, had = have.get(key, (None, None))
+            if blob == had:
+                continue
+            if id is not None and had is not None:
+                old += _entries(place[0], had, id)
+            if blob is None:
+                gone.append((id,))
+                continue
+            if id is None:
+                id, free = free, free + 1
+                added.append((id, *place, key, blob))
+            else:
+                changed.append((blob, id))
+            new += _entries(place[0], blob, id)
+        many = self.database.many
+        many("DELETE FROM match WHERE entity = ? AND rule = ? AND hash = ? AND candidate = ?", old)
+        many("DELETE FROM candidate WHERE id = ?", gone)
+        many("INSERT INTO candidate (id, entity, system, key, hashes) VALUES (?, ?, ?, ?, ?)", added)
+        many("UPDATE candidate SET hashes = ? WHERE id = ?", changed)
+        many("INSERT INTO match (entity, rule, hash, candidate) VALUES (?, ?, ?, ?)", new)
+        return free
+
+    def _rest(self) -> None:
+        d = self.decided
+        self.database.many(
+            "INSERT OR REPLACE INTO position (system, value) VALUES (?, ?)",
+            [(self.catalog.systems[system], value) for system, value in d.positions.items()],
+        )
+        self.database.many("INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)", d.meta.items())
+        self.database.rows("INSERT OR REPLACE INTO round (one, number, at) VALUES (1, ?, ?)", (d.round, d.at))
+
+
+def settle(database: Database, system: int, landed: bool, at: Stamp) -> None:
+    """Prepared becomes link and image, or is dropped."""
+    run = database.rows
+    if landed:
+        run(
+            "INSERT OR REPLACE INTO tomb (entity, system, key, record, at) "
+            f"SELECT s.entity, s.system, s.key, s.id / {SLOT}, ? FROM prepared p JOIN side s ON s.id = p.id "
+            "WHERE p.system = ? AND s.key <> p.key",
+            (at, system),
+        )
+        # Keys may be swapped among these rows, and a key may have been another's that is gone: all let go first.
+        run(
+            "UPDATE side SET speaks = 0 WHERE id IN (SELECT s.id FROM prepared p CROSS JOIN side s "
+            "ON s.entity = p.entity AND s.system = p.system AND s.key = p.key AND s.speaks = 1 "
+            "WHERE p.system = ? AND s.id <> p.id) "
+            "OR id IN (SELECT id FROM prepared WHERE system = ?)",
+            (system, system),
+        )
+        run(
+            UPSERT_SIDE.format(
+                "SELECT id, entity, system, key, existence, settled, archived, existence <> 'gone' OR archived "
+                "OR NOT EXISTS (SELECT 1 FROM prepared o WHERE o.system = p.system AND o.entity = p.entity "
+                "AND o.key = p.key AND o.id <> p.id), layout, seen, raws, stands FROM prepared p WHERE system = ?"
+            ),
+            (system,),
+        )
+    run("DELETE FROM prepared WHERE system = ?", (system,))
+    run("DELETE FROM unsettled WHERE system = ?", (system,))
+
+
+def _link(link: Link | None) -> tuple[Key | None, str, int, int, int]:
+    if link is None:
+        return None, "live", 1, 0, 0
+    return link.key, link.existence, int(link.settled), int(link.archived), 1
+
+
+def _same(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
+    """Identical items: equality would take 1 for True and Decimal('1.5') for Decimal('1.50')."""
+    return one is other or (len(one) == len(other) and all(map(is_, one, other)))
+
+
+def _entries(entity: int, hashes: bytes, candidate: int) -> list[tuple[int, int, bytes, int]]:
+    return [(entity, rule, hash, candidate) for rule, hash in enumerate(unpack_row(hashes)) if hash is not None]
+
+
+def _named_rows(review: Review) -> list[tuple[str, Key]]:
+    """The row itself, and `detail["candidates"]`: pairs of system and key."""
+    rows = [(review.system, review.key)] if review.key else []
+    for candidate in review.detail.get("candidates", ()):
+        if isinstance(candidate, dict):
+            rows.append((candidate["system"], candidate["key"]))
+        else:
+            rows.append((candidate[0], candidate[1]))
+    return rows
