@@ -252,7 +252,7 @@ def check_match(draft: Draft, entity: EntityDraft, path: Path) -> None:
         strange = [name for name in rule if name not in entity.fields and name not in entity.unread]
         for name in strange:
             message = f'no field is called "{name}". {suggestion(name, entity.fields)}'
-            if entity.mapped:
+            if entity.mapped and (entity.fields or entity.unread):
                 draft.wrong(at, "unknown-field", message, f"Map it in [{path[-1]}.fields], or correct the rule.")
         fields = [entity.fields[name] for name in rule if name in entity.fields]
         if len(fields) < len(rule):

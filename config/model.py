@@ -153,15 +153,18 @@ class EntityOptions(Options):
     match: Annotated[tuple[tuple[str, ...], ...], v.RULES] = ()
     """Which records of different systems are the same: rules in order, each a list of fields that must all be equal."""
     delete: Annotated[str | dict[str, str], v.DELETE] = "review"
-    """What happens in a system when the record is gone from another."""
+    """What happens in a system when the record is gone from another: `propagate` deletes it there too, `archive` writes
+    what its table says, `ignore` leaves it, `review` asks a person."""
     delete_conflict: Annotated[str, v.choice("update_wins", "delete_wins", "review")] = "review"
     """Who wins when a record was changed in one system and deleted in another."""
     owner: Annotated[str | None, v.SYSTEM] = None
     """The system that has the say over every field that it holds and that names no owner."""
     override: Annotated[str, v.choice("restore", "tolerate")] = "restore"
-    """What becomes of an edit by another system than the owner."""
+    """What becomes of an edit by another system than the owner: `restore` writes the owner's value back, `tolerate`
+    leaves it until the owner next changes the field."""
     conflict: Annotated[str, v.CONFLICT] = "latest"
-    """Who wins when two systems changed a field."""
+    """Who wins when two systems changed a field: the `latest` edit, one system, nobody (`sum` adds up what each did to a
+    counter), or whom a person says (`review`)."""
     create: Annotated[bool | dict[str, bool], v.CREATE] = True
     """May Accord create records there?"""
     first_contact: Annotated[str, v.choice("plan", "auto")] = "plan"

@@ -59,8 +59,12 @@ def server(dialect: str, url: str) -> Target:
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError as e:
-        raise ValueError(f"this url cannot be read: {str(e)[:1].lower()}{str(e)[1:].rstrip('.')}.") from None
+    except ValueError:
+        # The parser's words may repeat a part of a password.
+        raise ValueError(
+            f"the host or the port in this url cannot be read. Write {dialect}://user@host:port/database; "
+            'a password does not belong into it, and "/", "@" or ":" in a name is written "%2F", "%40" or "%3A".'
+        ) from None
     if parts.password is not None:
         raise ValueError('a password does not belong into the url. Remove it there and write password = "file:…".')
     database = unquote(parts.path.removeprefix("/"))

@@ -167,27 +167,23 @@ UNITS = {"d": 86_400_000_000, "h": 3_600_000_000, "m": 60_000_000, "s": 1_000_00
 DURATION_PATTERN = r"^[0-9]{1,9}(ms|s|m|h|d)$"
 
 
-def read_duration(value: object) -> int:
+def read_duration(value: object, also: str = "") -> int:
     """Microseconds of "250ms", "30s", "15m", "2h" or "1d"; never zero."""
     found = re.fullmatch(DURATION_PATTERN, value) if isinstance(value, str) else None
     if not isinstance(value, str) or not found:
+        forms = f'expected a duration like "250ms", "30s", "15m", "2h" or "1d"{also}'
         hint = f' Write "{value}s" for seconds.' if isinstance(value, int) and not isinstance(value, bool) else ""
-        raise ValueError(f'expected a duration like "250ms", "30s", "15m", "2h" or "1d", got {shown(value)}.{hint}')
+        raise ValueError(f"{forms}, got {shown(value)}.{hint}")
     unit = found[1]
     length = int(value.removesuffix(unit)) * UNITS[unit]
     if not length:
-        raise ValueError(f'expected a duration longer than zero, got "{value}".')
+        raise ValueError(f'expected a duration longer than zero{also}, got "{value}".')
     return length
 
 
 def read_window(value: object) -> int:
     """A duration, or "off" = 0."""
-    if value == "off" or value is False:
-        return 0
-    try:
-        return read_duration(value)
-    except ValueError as e:
-        raise ValueError(f'{str(e).removesuffix(".")}; or "off".') from None
+    return 0 if value == "off" else read_duration(value, ', or "off"')
 
 
 def write_duration(length: int) -> str:
@@ -201,7 +197,7 @@ def write_duration(length: int) -> str:
 DURATION = Form("a duration", {"type": "string", "pattern": DURATION_PATTERN}, read_duration)
 WINDOW = Form(
     'a duration, or `"off"`',
-    {"anyOf": [{"type": "string", "pattern": DURATION_PATTERN}, {"enum": ["off", False]}]},
+    {"anyOf": [{"type": "string", "pattern": DURATION_PATTERN}, {"enum": ["off"]}]},
     read_window,
 )
 
