@@ -21,6 +21,8 @@ from state.ports import Frozen, Replaced
 DECIMAL, DATE, WIDE = 1, 2, 3  # extension codes; they are in files: never reuse one
 
 _PLAIN = {str, int, bool, type(None), bytes, float}  # types that need no look at each value
+Places = bytes | tuple[int, ...]  # by field: which of the distinct items; a byte each where that is enough
+
 _encode = Encoder().encode
 
 
@@ -37,8 +39,8 @@ def _extension(code: int, data: memoryview) -> Value:
 
 _decode_any = Decoder(ext_hook=_extension).decode
 _decode_row = Decoder(tuple[Any, ...], ext_hook=_extension).decode
-_decode_pair = Decoder(tuple[tuple[Any, ...], int | tuple[int, ...]], ext_hook=_extension).decode
-_decode_reasons = Decoder(tuple[tuple[str, ...], tuple[str, ...]]).decode
+_decode_pair = Decoder(tuple[tuple[Any, ...], int | tuple[tuple[int, ...], Places]], ext_hook=_extension).decode
+_decode_reasons = Decoder(tuple[tuple[tuple[str, str], ...], Places]).decode
 
 
 def _tagged(value: Any) -> Any:
@@ -71,6 +73,11 @@ def _pack(item: Any) -> bytes:
         return _encode(_widened(item))
 
 
+def _places(distinct: tuple[Any, ...], items: Iterable[Any]) -> Places:
+    places = map(distinct.index, items)
+    return bytes(places) if len(distinct) <= 256 else tuple(places)
+
+
 def pack_value(value: Value) -> bytes | None:
     """One canonical value; None stays None."""
     return None if value is None else _pack(_tagged(value))
@@ -90,24 +97,37 @@ def unpack_row(blob: bytes) -> tuple[Any, ...]:
 
 
 def pack_pair(values: Sequence[Value], stamps: Sequence[Stamp]) -> bytes:
-    """Values and their stamps, together because versions and images are mostly equal in both."""
-    alike = len(set(stamps)) == 1
-    return _pack((_tags(values), stamps[0] if alike else stamps))
+    """Values and their stamps, together because versions and images are mostly equal in both.
+
+    A record has few distinct stamps: they are kept once, and by field their place.
+    """
+    distinct = tuple(dict.fromkeys(stamps))
+    if len(distinct) == 1:
+        return _pack((_tags(values), distinct[0]))
+    return _pack((_tags(values), (distinct, _places(distinct, stamps))))
 
 
 def unpack_pair(blob: bytes) -> tuple[tuple[Value, ...], tuple[Stamp, ...]]:
     values, stamps = _decode_pair(blob)
-    return values, ((stamps,) * len(values) if type(stamps) is int else stamps)  # type: ignore[return-value]
+    if isinstance(stamps, int):
+        return values, (stamps,) * len(values)
+    distinct, places = stamps
+    return values, tuple(map(distinct.__getitem__, places))
 
 
 @lru_cache(maxsize=4096)  # a few combinations serve all records
 def pack_reasons(origins: tuple[str, ...], rules: tuple[str, ...]) -> bytes:
-    return _encode((origins, rules))
+    """Origins and rules, one of each per field."""
+    pairs = tuple(zip(origins, rules, strict=True))
+    distinct = tuple(dict.fromkeys(pairs))
+    return _encode((distinct, _places(distinct, pairs)))
 
 
 @lru_cache(maxsize=4096)
 def unpack_reasons(blob: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    return _decode_reasons(blob)
+    distinct, places = _decode_reasons(blob)
+    pairs = [distinct[place] for place in places]
+    return tuple(origin for origin, _ in pairs), tuple(rule for _, rule in pairs)
 
 
 def pack_frozen(frozen: dict[str, Frozen]) -> bytes | None:

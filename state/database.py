@@ -9,13 +9,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
+
 from config.errors import AccordError, ConfigError, Problem, Transient
 
 APPLICATION = 0x41434F52  # "ACOR" in the file's header: what tells a state file from any other SQLite file
 HERE = Path(__file__).parent
 BUSY = 5000  # ms: another process may hold the write lock for the moment of a checkpoint
 CACHE = 32_000  # KiB of pages
-CHECKPOINT = 4000  # pages (16 MB) of log before it is folded into the file: seldom enough not to sync all the time
+CHECKPOINT = 16_000  # pages (64 MB) of log before it is folded into the file, which waits for the disk twice
 
 _PASSING = ("busy", "locked", "full", "disk i/o")
 
@@ -38,12 +41,21 @@ class Database:
         self.path = path
         self.connection = connection
         connection.create_function("unhexed", 1, bytes.fromhex, deterministic=True)
+        connection.create_function("unpacked", 1, from_json, deterministic=True)
 
     def rows(self, sql: str, parameters: Iterable[Any] = ()) -> list[Any]:
         try:
             return self.connection.execute(sql, tuple(parameters)).fetchall()
         except sqlite3.DatabaseError as error:
             raise self._said(error) from error
+
+    def among(self, sql: str, items: Iterable[str | int], *parameters: Any) -> list[Any]:
+        """Rows that belong to any of the items: the statement starts with `… json_each(?) j` and compares `j.value`."""
+        text = to_json(list(items)).decode()
+        if "\\u0000" in text:  # json_each ends a text at NUL: such items (a strange key) travel as JSON within JSON
+            text = to_json([to_json(item).decode() for item in from_json(text)]).decode()
+            sql = sql.replace("j.value", "unpacked(j.value)")
+        return self.rows(sql, (text, *parameters))
 
     def value(self, sql: str, parameters: Iterable[Any] = ()) -> Any:
         """The first column of the first row; None if there is no row."""

@@ -6,20 +6,20 @@ for the disk: should it be lost, the fence tells again at the next start. Reader
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 
 from config.records import Gid, Key, Stamp
 from state import database, reports, writing
 from state.catalog import Catalog
 from state.database import Database
 from state.ports import Decided, Look, MatchRow, Pending, Record, Review
-from state.reading import SLOT, Reading, listed
+from state.reading import SLOT, Reading, uncollected
 from state.writing import Writing
 
 Fields = Mapping[str, Sequence[str]]
@@ -105,10 +105,12 @@ class Store:
     def keys(self, entity: str, system: str, gids: Iterable[Gid]) -> dict[Gid, Key]:
         """Keys of rows that are there: of live records, and of those that are held."""
         entity_id, system_id = self._reading.place(entity, system)
-        rows = self.database.rows(
+        rows = self.database.among(
             "SELECT r.gid, s.key FROM json_each(?) j CROSS JOIN record r ON r.gid = j.value AND r.entity = ? "
             f"CROSS JOIN side s ON s.id = r.id * {SLOT} + ? WHERE s.speaks = 1 AND s.existence <> 'gone'",
-            (listed(gids), entity_id, system_id),
+            gids,
+            entity_id,
+            system_id,
         )
         return dict(rows)
 
@@ -118,10 +120,10 @@ class Store:
         for gid, id in parents.items():
             asked[id].append(gid)
         found: dict[Gid, list[tuple[str, Gid]]] = defaultdict(list)
-        for parent, entity, child in self.database.rows(
+        for parent, entity, child in self.database.among(
             "SELECT DISTINCT f.parent, r.entity, r.gid FROM json_each(?) j CROSS JOIN ref f ON f.parent = j.value "
             "CROSS JOIN record r ON r.id = f.child ORDER BY f.child",
-            (listed(asked),),
+            asked,
         ):
             if entity in self.catalog.entity_names:
                 for gid in asked[parent]:
@@ -129,10 +131,11 @@ class Store:
         return dict(found)
 
     def tomb(self, entity: str, system: str, keys: Iterable[Key]) -> dict[Key, Gid]:
-        rows = self.database.rows(
+        rows = self.database.among(
             "SELECT t.key, r.gid FROM json_each(?) j CROSS JOIN tomb t "
             "ON t.entity = ? AND t.system = ? AND t.key = j.value CROSS JOIN record r ON r.id = t.record",
-            (listed(keys), *self._reading.place(entity, system)),
+            keys,
+            *self._reading.place(entity, system),
         )
         return dict(rows)
 
@@ -164,13 +167,15 @@ class Store:
     def matches(self, entity: str, rule: int, hashes: Iterable[bytes]) -> dict[bytes, list[MatchRow]]:
         found: dict[bytes, list[MatchRow]] = defaultdict(list)
         names = self.catalog.system_names
-        for hash, system, key, gid in self.database.rows(
+        for hash, system, key, gid in self.database.among(
             "SELECT m.hash, c.system, c.key, r.gid FROM json_each(?) j "
             "CROSS JOIN match m ON m.entity = ? AND m.rule = ? AND m.hash = unhexed(j.value) "
             "CROSS JOIN candidate c ON c.id = m.candidate "
             "LEFT JOIN side s ON s.entity = c.entity AND s.system = c.system AND s.key = c.key AND s.speaks = 1 "
             f"LEFT JOIN record r ON r.id = s.id / {SLOT} ORDER BY c.system, c.key",
-            (listed({hash.hex() for hash in hashes}), self.catalog.entities.get(entity, 0), rule),
+            {hash.hex() for hash in hashes},
+            self.catalog.entities.get(entity, 0),
+            rule,
         ):
             if system in names:
                 found[hash].append(MatchRow(names[system], key, gid))
@@ -203,10 +208,10 @@ class Store:
             self.database.rows("SELECT id, due FROM pending WHERE due <= ? ORDER BY due LIMIT ?", (now, limit))
         )
         best: dict[int, tuple[Any, ...]] = {}  # by pending slot
-        for slot, id, entity, system, key, existence in self.database.rows(
+        for slot, id, entity, system, key, existence in self.database.among(
             "SELECT j.value, s.id, s.entity, s.system, s.key, s.existence FROM json_each(?) j CROSS JOIN side s "
             f"ON s.id BETWEEN j.value / {SLOT} * {SLOT} AND j.value / {SLOT} * {SLOT} + {SLOT - 1} AND s.speaks = 1",
-            (listed(waiting),),
+            waiting,
         ):
             choice = (existence != "live", id == slot, id, entity, system, key)
             best[slot] = min(best.get(slot, choice), choice)
@@ -251,13 +256,20 @@ class Store:
         )
 
     def reviews_about(self, rows: Iterable[tuple[str, str, Key]]) -> list[Review]:
-        named = [(self.catalog.entities.get(entity, 0), system, key) for entity, system, key in rows]
-        return self._reviews(
-            "WHERE v.closed IS NULL AND v.id IN (SELECT n.review FROM json_each(?) j CROSS JOIN review_row n "
-            "ON n.entity = j.value ->> 0 AND n.system = j.value ->> 1 AND n.key = j.value ->> 2) "
-            "ORDER BY v.since, v.id",
-            (listed(named),),
-        )
+        keys: dict[tuple[int, str], list[Key]] = defaultdict(list)
+        for entity, system, key in rows:
+            keys[self.catalog.entities.get(entity, 0), system].append(key)
+        ids: set[str] = set()
+        for place, named in keys.items():
+            found = self.database.among(
+                "SELECT n.review FROM json_each(?) j CROSS JOIN review_row n "
+                "ON n.entity = ? AND n.system = ? AND n.key = j.value",
+                named,
+                *place,
+            )
+            ids.update(id for (id,) in found)
+        open_items = "WHERE v.closed IS NULL AND v.id IN (SELECT value FROM json_each(?)) ORDER BY v.since, v.id"
+        return self._reviews(open_items, (to_json(sorted(ids)).decode(),)) if ids else []
 
     def _reviews(self, where: str, parameters: Sequence[object]) -> list[Review]:
         entities = self.catalog.entity_names
@@ -304,7 +316,7 @@ class Store:
 
     def commit(self, decided: Decided) -> None:
         try:
-            with self.database.transaction():
+            with uncollected(), self.database.transaction():
                 Writing(self.database, self.catalog, self._reading, decided).write()
         finally:
             self._reading.forget()
@@ -313,7 +325,7 @@ class Store:
         """Seen by readers at once; may be lost with the power, never without what was written before it."""
         try:
             with self.database.transaction(durable=False):
-                writing.settle(self.database, self.catalog.systems[system], landed, time.time_ns() // 1000)
+                writing.settle(self.database, self.catalog.systems[system], landed)
         finally:
             self._reading.forget()
 

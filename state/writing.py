@@ -17,7 +17,7 @@ from state.catalog import Catalog
 from state.codec import pack_frozen, pack_pair, pack_reasons, pack_row, pack_stale, pack_value, unpack_row
 from state.database import Database
 from state.ports import Decided, Image, Link, Prepared, Record, Review, Version
-from state.reading import SLOT, Known, Reading, listed
+from state.reading import SLOT, Known, Reading
 
 Blobs = tuple[int, Stamp, bytes, bytes]  # an image: layout, seen, raws, stands
 
@@ -172,16 +172,22 @@ class Writing:
         """What the file has of these records: remembered from the load, or the links at least."""
         known = self.reading.known
         before = {record.gid: known[record.gid] for record in records if record.gid in known}
+        joined = self.database.among(
+            "SELECT a.gid FROM json_each(?) j JOIN alias a ON a.gid = j.value",
+            [record.gid for record in records if record.gid not in before],
+        )
+        if joined:
+            raise ValueError(f"record {joined[0][0]} was joined with another and cannot be written any more")
         names = self.catalog.system_names
         strangers = {
             id: Known(id, record.entity, None, None, {}, {}, None, None, None)
             for record in records
             if record.gid not in before and (id := self.ids[record.gid])
         }
-        for id, key, existence, settled, archived in self.database.rows(
+        for id, key, existence, settled, archived in self.database.among(
             "SELECT s.id, s.key, s.existence, s.settled, s.archived FROM json_each(?) j "
             f"CROSS JOIN side s ON s.id BETWEEN j.value * {SLOT} AND j.value * {SLOT} + {SLOT - 1}",
-            (listed(strangers),),
+            strangers,
         ):
             if (name := names.get(id % SLOT)) is not None and key is not None:
                 strangers[id // SLOT].links[name] = Link(key, existence, settled == 1, archived == 1)
@@ -254,10 +260,11 @@ class Writing:
                 if other is not side:
                     self._give_way(side, other)
         for place, claims in by_place.items():
-            for id, key, existence, archived in self.database.rows(
+            for id, key, existence, archived in self.database.among(
                 "SELECT s.id, s.key, s.existence, s.archived FROM json_each(?) j CROSS JOIN side s "
                 "ON s.entity = ? AND s.system = ? AND s.key = j.value AND s.speaks = 1",
-                (listed(claims), *place),
+                claims,
+                *place,
             ):
                 holder = [id, *place, key, existence, 1, archived, 1]
                 self._give_way(claims[key], holder)
@@ -418,10 +425,11 @@ class Writing:
         """Rows of one table: only those whose match values changed are touched."""
         have = {
             key: (id, hashes)
-            for key, id, hashes in self.database.rows(
+            for key, id, hashes in self.database.among(
                 "SELECT c.key, c.id, c.hashes FROM json_each(?) j CROSS JOIN candidate c "
                 "ON c.entity = ? AND c.system = ? AND c.key = j.value",
-                (listed(wanted), *place),
+                wanted,
+                *place,
             )
         }
         old, new, gone, added, changed = [], [], [], [], []
@@ -458,15 +466,15 @@ class Writing:
         self.database.rows("INSERT OR REPLACE INTO round (one, number, at) VALUES (1, ?, ?)", (d.round, d.at))
 
 
-def settle(database: Database, system: int, landed: bool, at: Stamp) -> None:
+def settle(database: Database, system: int, landed: bool) -> None:
     """Prepared becomes link and image, or is dropped."""
     run = database.rows
     if landed:
         run(
             "INSERT OR REPLACE INTO tomb (entity, system, key, record, at) "
-            f"SELECT s.entity, s.system, s.key, s.id / {SLOT}, ? FROM prepared p JOIN side s ON s.id = p.id "
-            "WHERE p.system = ? AND s.key <> p.key",
-            (at, system),
+            f"SELECT s.entity, s.system, s.key, s.id / {SLOT}, r.at FROM prepared p JOIN side s ON s.id = p.id "
+            "CROSS JOIN round r WHERE p.system = ? AND s.key <> p.key",
+            (system,),
         )
         # Keys may be swapped among these rows, and a key may have been another's that is gone: all let go first.
         run(

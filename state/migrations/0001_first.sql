@@ -2,7 +2,8 @@
 --
 -- Ids are integers and stay inside the store: a lookup by integer costs half of one by text. What belongs to one
 -- record in one system has the *slot* `record * 64 + system` as its id, so that all sides of a record lie together
--- and are found by a range. Blobs are MessagePack (codec.py). Times are microseconds since 1970-01-01 UTC.
+-- and are found by a range. Blobs are MessagePack (what is in them: codec.py); times are microseconds since
+-- 1970-01-01 UTC.
 
 CREATE TABLE system (
     id INTEGER PRIMARY KEY CHECK (id BETWEEN 1 AND 63),  -- the lower 6 bits of a slot
