@@ -131,15 +131,26 @@ def unpack_reasons(blob: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def pack_frozen(frozen: dict[str, Frozen]) -> bytes | None:
-    return _pack({unit: tuple(item) for unit, item in frozen.items()}) if frozen else None
+    if not frozen:
+        return None
+    return _pack(
+        {
+            unit: (item.raws, {system: _tags(row) for system, row in item.values.items()}, *item[2:])
+            for unit, item in frozen.items()
+        }
+    )
+
+
+def _tuples(rows: dict[str, list[Any]]) -> dict[str, tuple[Any, ...]]:
+    return {system: tuple(row) for system, row in rows.items()}
 
 
 def unpack_frozen(blob: bytes | None) -> dict[str, Frozen]:
     if blob is None:
         return {}
     return {
-        unit: Frozen({system: tuple(row) for system, row in raws.items()}, stamps, review, choice)
-        for unit, (raws, stamps, review, choice) in _decode_any(blob).items()
+        unit: Frozen(_tuples(raws), _tuples(values), stamps, review, choice)
+        for unit, (raws, values, stamps, review, choice) in _decode_any(blob).items()
     }
 
 

@@ -7,9 +7,9 @@ still the same object is not encoded again.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from config.records import Gid, Key, Stamp
 from state.catalog import NEVER, Catalog
@@ -138,6 +138,19 @@ class Reading:
                 *self.place(entity, system),
             )
         )
+
+    def keys_of(self, slots: Iterable[int], avoid: Collection[int] = ()) -> dict[int, tuple[int, int, Key]]:
+        """By slot: (entity, system, key) by which its record can be looked at, best not in the slot's own system."""
+        best: dict[int, tuple[Any, ...]] = {}
+        for slot, id, entity, system, key, existence in self.database.among(
+            "SELECT j.value, s.id, s.entity, s.system, s.key, s.existence FROM json_each(?) j CROSS JOIN side s "
+            f"ON s.id BETWEEN j.value / {SLOT} * {SLOT} AND j.value / {SLOT} * {SLOT} + {SLOT - 1} AND s.speaks = 1",
+            slots,
+        ):
+            if system not in avoid:
+                choice = (existence == "gone", id == slot, id, entity, system, key)
+                best[slot] = min(best.get(slot, choice), choice)
+        return {slot: choice[3:] for slot, choice in best.items()}
 
     def place(self, entity: str, system: str) -> tuple[int, int]:
         return self.catalog.entities.get(entity, 0), self.catalog.systems.get(system, 0)

@@ -7,9 +7,8 @@ for the disk: should it be lost, the fence tells again at the next start. Reader
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
@@ -154,11 +153,12 @@ class Store:
         )
         return [gid for (gid,) in rows]
 
-    def linked(self, entity: str, system: str, after: Key | None, limit: int) -> list[tuple[Key, Gid]]:
-        """All keys that speak for a record, in order of key: a sweep compares them with the rows."""
+    def links(self, entity: str, system: str, after: Key | None, limit: int) -> list[tuple[Key, Gid]]:
+        """Keys of rows that should be there: of live records, and of those that are held."""
         return self.database.rows(
             f"SELECT s.key, r.gid FROM side s CROSS JOIN record r ON r.id = s.id / {SLOT} "
-            "WHERE s.entity = ? AND s.system = ? AND s.speaks = 1 AND s.key > ? ORDER BY s.key LIMIT ?",
+            "WHERE s.entity = ? AND s.system = ? AND s.speaks = 1 AND s.key > ? AND s.existence <> 'gone' "
+            "ORDER BY s.key LIMIT ?",
             (*self._reading.place(entity, system), after or "", limit),
         )
 
@@ -198,26 +198,34 @@ class Store:
 
     # --- what is to be done -------------------------------------------------------------------------------------------
 
-    def due(self, now: Stamp, limit: int) -> list[Look]:
-        """A pending record is looked at by a key of a row that is there, best not in the system that it waits for."""
-        entities, systems = self.catalog.entity_names, self.catalog.system_names
+    def due(self, now: Stamp, limit: int, skip: Collection[str] = ()) -> list[Look]:
+        """A pending record of which no key outside `skip` is known stays for later too: nobody could read it."""
+        skipped = [self.catalog.systems[system] for system in skip if system in self.catalog.systems]
+        left_out = to_json(skipped).decode()
         rows = self.database.rows(
-            "SELECT entity, system, key, due, reason FROM look WHERE due <= ? ORDER BY due LIMIT ?", (now, limit)
+            "SELECT entity, system, key, due, reason FROM look "
+            "WHERE due <= ? AND system NOT IN (SELECT value FROM json_each(?)) ORDER BY due LIMIT ?",
+            (now, left_out, limit),
         )
-        waiting = dict(
-            self.database.rows("SELECT id, due FROM pending WHERE due <= ? ORDER BY due LIMIT ?", (now, limit))
+        waiting = self.database.rows(
+            f"SELECT id, due FROM pending WHERE due <= ? AND id % {SLOT} NOT IN (SELECT value FROM json_each(?)) "
+            "ORDER BY due LIMIT ?",
+            (now, left_out, limit),
         )
-        best: dict[int, tuple[Any, ...]] = {}  # by pending slot
-        for slot, id, entity, system, key, existence in self.database.among(
-            "SELECT j.value, s.id, s.entity, s.system, s.key, s.existence FROM json_each(?) j CROSS JOIN side s "
-            f"ON s.id BETWEEN j.value / {SLOT} * {SLOT} AND j.value / {SLOT} * {SLOT} + {SLOT - 1} AND s.speaks = 1",
-            waiting,
-        ):
-            choice = (existence != "live", id == slot, id, entity, system, key)
-            best[slot] = min(best.get(slot, choice), choice)
-        rows += [(*best[slot][3:], due, "retry") for slot, due in waiting.items() if slot in best]
+        keys = self._reading.keys_of((slot for slot, _ in waiting), skipped)
+        rows += [(*keys[slot], due, "retry") for slot, due in waiting if slot in keys]
+        entities, systems = self.catalog.entity_names, self.catalog.system_names
         looks = [Look(entities[e], systems[s], *rest) for e, s, *rest in rows if e in entities and s in systems]
         return sorted(looks, key=lambda look: look.due)[:limit]
+
+    def waiting(self, now: Stamp) -> Stamp | None:
+        """When the next look or retry becomes due, after `now`."""
+        found: Stamp | None = self.database.value(
+            "SELECT min(due) FROM (SELECT min(due) AS due FROM look WHERE due > ?1 "
+            "UNION ALL SELECT min(due) FROM pending WHERE due > ?1)",
+            (now,),
+        )
+        return found
 
     def pending(self, entity: str | None = None, gid: Gid | None = None) -> list[Pending]:
         rows = self.database.rows(
@@ -321,11 +329,11 @@ class Store:
         finally:
             self._reading.forget()
 
-    def settle(self, system: str, landed: bool) -> None:
+    def settle(self, system: str, landed: bool, again: bool = False) -> None:
         """Seen by readers at once; may be lost with the power, never without what was written before it."""
         try:
             with self.database.transaction(durable=False):
-                writing.settle(self.database, self.catalog.systems[system], landed)
+                writing.settle(self.database, self._reading, self.catalog.systems[system], landed, again)
         finally:
             self._reading.forget()
 
