@@ -163,8 +163,8 @@ class EntityOptions(Options):
     """What becomes of an edit by another system than the owner: `restore` writes the owner's value back, `tolerate`
     leaves it until the owner next changes the field."""
     conflict: Annotated[str, v.CONFLICT] = "latest"
-    """Who wins when two systems changed a field: the `latest` edit, one system, nobody (`sum` adds up what each did to a
-    counter), or whom a person says (`review`)."""
+    """Who wins when two systems changed a field: the `latest` edit, one system, nobody (`sum` adds up what each did to
+    a counter), or whom a person says (`review`)."""
     create: Annotated[bool | dict[str, bool], v.CREATE] = True
     """May Accord create records there?"""
     first_contact: Annotated[str, v.choice("plan", "auto")] = "plan"
