@@ -128,10 +128,8 @@ class Draft:
         except ValidationError as e:
             broken = self.report(e, raw, path, model)
         sound = {name: raw[key] for key, name in known.items() if key in raw and name not in broken}
-        # What is sound is read again without the rest; a key that is required is broken if it is missing.
-        missing = {name for name, info in model.model_fields.items() if info.is_required() and name not in sound}
         values = {name: one_value(model, name, value) for name, value in sound.items()}
-        return Part(model.model_construct(None, **values), frozenset(broken | missing))
+        return Part(model.model_construct(None, **values), frozenset(broken))
 
     def report(self, error: ValidationError, raw: Mapping[str, Any], path: Path, model: type[Options]) -> set[str]:
         """Say every error of a section in our own words; returns the attributes that are not sound."""

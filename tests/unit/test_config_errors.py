@@ -251,6 +251,33 @@ def test_no_error_follows_from_a_file_that_was_not_understood(tmp_path: Path) ->
     assert the_one(problems(tmp_path, "[", customer=CUSTOMER)).startswith("accord.toml:1: this is no valid TOML")
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('mail = { crm = "mail", ', 'mail = { owner = "crm", crn = "mail", '),
+        ('mail = { crm = "mail", erp = "mail" }', 'mail = { crm = "mail", erp = 5, owner = "erp", lossy = "erp" }'),
+        ('{ crm = "name", erp = "name" }', '"name"'),
+        ("[customer.fields]", "[customer.feilds]"),
+        ("[customer]", "[customer]\nowner = 'crm'\ndelete = { crm = 'archive' }\ncrm.archiv = { a = 1 }"),
+        ("[customer]", "[customer]\nowner = 'crm'\ndelete = { crm = 'archive' }\ncrm.archive = 5"),
+    ],
+)
+def test_no_error_follows_from_a_key_that_was_not_understood(tmp_path: Path, old: str, new: str) -> None:
+    text = CUSTOMER.replace(old, new)
+    if "crm.archiv" in new:
+        text = text.replace('[customer.crm]\ntable = "accounts"\n', "").replace(
+            "crm.archiv", "crm.table = 'a'\ncrm.archiv"
+        )
+    tomllib.loads(text)
+    the_one(problems(tmp_path, customer=text))
+
+
+def test_no_error_follows_from_a_system_that_is_called_like_an_option(tmp_path: Path) -> None:
+    text = CUSTOMER.replace("erp", "owner")
+    said = the_one(problems(tmp_path, ACCORD.replace("erp", "owner"), customer=text))
+    assert said.startswith('accord.toml:5: systems.owner: a system cannot be called "owner"')
+
+
 def test_an_entity_is_judged_although_the_agent_s_file_is_not_understood(tmp_path: Path) -> None:
     first, second = problems(tmp_path, "[", customer=CUSTOMER.replace("match", "mtach"))
     assert first.startswith("accord.toml:1:")
