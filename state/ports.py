@@ -126,7 +126,7 @@ class Review(NamedTuple):
     field: str
     message: str  # one sentence
     hint: str  # what to do
-    detail: Mapping[str, Any]  # candidates, each system's value, the statement refused: JSON-able
+    detail: Mapping[str, Any]  # JSON-able: values, the statement refused …; "candidates": [[system, key]]
     since: Stamp
 
 

@@ -11,22 +11,22 @@ CREATE TABLE system (
 ) STRICT;
 
 CREATE TABLE entity (
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY,                              -- what other tables speak of
     name TEXT NOT NULL UNIQUE                            -- as in the configuration
 ) STRICT;
 
 -- Which field stands at which place of a blob. A changed mapping makes a new layout; old blobs keep theirs.
 CREATE TABLE layout (
     id INTEGER PRIMARY KEY,                              -- the greatest one of an entity is in use
-    entity INTEGER NOT NULL REFERENCES entity,
+    entity INTEGER NOT NULL REFERENCES entity,           -- the entity
     fields TEXT NOT NULL,                                -- JSON array of names, in order
     refs TEXT NOT NULL                                   -- JSON array of the names of those that are references
 ) STRICT;
 
 CREATE TABLE record (
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY,                              -- inside the store only; `record` elsewhere
     gid TEXT NOT NULL,                                   -- identity for life
-    entity INTEGER NOT NULL REFERENCES entity,
+    entity INTEGER NOT NULL REFERENCES entity,           -- the entity
     layout INTEGER NOT NULL REFERENCES layout,           -- of `agreed` and `reasons`
     revived INTEGER,                                     -- when it was last decided that the record lives
     agreed BLOB,                                         -- the version: [values, stamps]; NULL = nothing agreed yet
@@ -39,10 +39,10 @@ CREATE TABLE record (
 -- One record in one system: its link (the key there) and its image (what was last seen there).
 CREATE TABLE side (
     id INTEGER PRIMARY KEY,                              -- slot
-    entity INTEGER NOT NULL REFERENCES entity,
-    system INTEGER NOT NULL REFERENCES system,
+    entity INTEGER NOT NULL REFERENCES entity,           -- of the record
+    system INTEGER NOT NULL REFERENCES system,           -- the system
     key TEXT,                                            -- current key; NULL = no link
-    existence TEXT NOT NULL CHECK (existence IN ('live', 'gone', 'held')),
+    existence TEXT NOT NULL CHECK (existence IN ('live', 'gone', 'held')), -- held: a person must say
     settled INTEGER NOT NULL CHECK (settled IN (0, 1)),  -- gone: the other systems have done what follows
     archived INTEGER NOT NULL CHECK (archived IN (0, 1)), -- gone, but the row is still there
     speaks INTEGER NOT NULL CHECK (speaks IN (0, 1)),    -- the key means this record; 0 = none, or taken by another
@@ -58,9 +58,9 @@ CREATE INDEX side_existence ON side (entity, system, existence) WHERE existence 
 
 -- Keys that once spoke for a record; late events about them mean nothing to it.
 CREATE TABLE tomb (
-    entity INTEGER NOT NULL REFERENCES entity,
-    system INTEGER NOT NULL REFERENCES system,
-    key TEXT NOT NULL,
+    entity INTEGER NOT NULL REFERENCES entity,           -- the entity
+    system INTEGER NOT NULL REFERENCES system,           -- the system
+    key TEXT NOT NULL,                                   -- as in `side`
     record INTEGER NOT NULL,                             -- the last one it spoke for
     at INTEGER NOT NULL,                                 -- when it stopped
     PRIMARY KEY (entity, system, key)
@@ -86,45 +86,45 @@ CREATE INDEX ref_parent ON ref (parent);
 -- What an open transaction stored, until it is known whether it landed.
 CREATE TABLE prepared (
     id INTEGER PRIMARY KEY,                              -- slot
-    entity INTEGER NOT NULL REFERENCES entity,
-    system INTEGER NOT NULL REFERENCES system,
+    entity INTEGER NOT NULL REFERENCES entity,           -- the entity
+    system INTEGER NOT NULL REFERENCES system,           -- the system
     key TEXT NOT NULL,                                   -- from here on as in `side`
-    existence TEXT NOT NULL,
-    settled INTEGER NOT NULL,
-    archived INTEGER NOT NULL,
-    layout INTEGER REFERENCES layout,
-    seen INTEGER,
+    existence TEXT NOT NULL,                             -- as it will be
+    settled INTEGER NOT NULL,                            -- as it will be
+    archived INTEGER NOT NULL,                           -- as it will be
+    layout INTEGER REFERENCES layout,                    -- of `raws` and `stands`
+    seen INTEGER,                                        -- when it was read back
     raws BLOB,                                           -- NULL = the row was deleted
-    stands BLOB
+    stands BLOB                                          -- [values, stamps]
 ) STRICT;
 
 CREATE INDEX prepared_key ON prepared (system, entity, key);
 
 -- Systems with a transaction of unknown outcome.
 CREATE TABLE unsettled (
-    system INTEGER PRIMARY KEY REFERENCES system,
+    system INTEGER PRIMARY KEY REFERENCES system,        -- where it is open
     round INTEGER NOT NULL                               -- its fence tells whether this round landed
 ) STRICT;
 
 -- The last round.
 CREATE TABLE round (
     one INTEGER PRIMARY KEY CHECK (one = 1),             -- there is one row
-    number INTEGER NOT NULL,
+    number INTEGER NOT NULL,                             -- counted from 1
     at INTEGER NOT NULL                                  -- when it was decided
 ) STRICT;
 
 -- Up to where each source was worked through.
 CREATE TABLE position (
-    system INTEGER PRIMARY KEY REFERENCES system,
+    system INTEGER PRIMARY KEY REFERENCES system,        -- whose changes
     value BLOB NOT NULL                                  -- opaque: the capture's own
 ) STRICT;
 
 -- What was decided and written. Lines are added and never changed (but for a joined record).
 CREATE TABLE journal (
     seq INTEGER PRIMARY KEY,                             -- in the order of decision
-    round INTEGER NOT NULL,
+    round INTEGER NOT NULL,                              -- in which
     at INTEGER NOT NULL,                                 -- when it was decided
-    entity INTEGER NOT NULL REFERENCES entity,
+    entity INTEGER NOT NULL REFERENCES entity,           -- the entity
     record INTEGER,                                      -- NULL = about no record
     action TEXT NOT NULL,                                -- link create update delete conflict override …
     system TEXT NOT NULL,                                -- where it was written, or whose value it is about
@@ -144,11 +144,11 @@ CREATE INDEX journal_round ON journal (round);
 CREATE TABLE review (
     id TEXT PRIMARY KEY,                                 -- short and typeable
     kind TEXT NOT NULL,                                  -- ambiguous duplicate conflict delete refused …
-    entity INTEGER NOT NULL REFERENCES entity,
+    entity INTEGER NOT NULL REFERENCES entity,           -- of what is asked
     record INTEGER,                                      -- NULL = a row that is no record yet
-    system TEXT NOT NULL,
-    key TEXT NOT NULL,
-    field TEXT NOT NULL,
+    system TEXT NOT NULL,                                -- '' = no one system
+    key TEXT NOT NULL,                                   -- of the row that is asked about
+    field TEXT NOT NULL,                                 -- '' = the record as a whole
     message TEXT NOT NULL,                               -- one sentence
     hint TEXT NOT NULL,                                  -- what to do
     detail TEXT NOT NULL,                                -- JSON object
@@ -160,10 +160,10 @@ CREATE INDEX review_record ON review (record);
 
 -- The rows that an open review names: its own, and its candidates. A change of any of them looks at it again.
 CREATE TABLE review_row (
-    entity INTEGER NOT NULL REFERENCES entity,
-    system TEXT NOT NULL,
-    key TEXT NOT NULL,
-    review TEXT NOT NULL,
+    entity INTEGER NOT NULL REFERENCES entity,           -- with system and key: the row
+    system TEXT NOT NULL,                                -- name, as in `review`
+    key TEXT NOT NULL,                                   -- as in `review`
+    review TEXT NOT NULL,                                -- the open item
     PRIMARY KEY (entity, system, key, review)
 ) STRICT, WITHOUT ROWID;
 
@@ -172,23 +172,23 @@ CREATE INDEX review_row_review ON review_row (review);
 -- Records that could not be settled yet.
 CREATE TABLE pending (
     id INTEGER PRIMARY KEY,                              -- slot: the record, and where something is wanted
-    entity INTEGER NOT NULL REFERENCES entity,
+    entity INTEGER NOT NULL REFERENCES entity,           -- the entity
     reason TEXT NOT NULL,                                -- down parent refused …
-    message TEXT NOT NULL,
-    since INTEGER NOT NULL,
+    message TEXT NOT NULL,                               -- in words
+    since INTEGER NOT NULL,                              -- of the first try
     due INTEGER NOT NULL,                                -- next try
-    attempts INTEGER NOT NULL
+    attempts INTEGER NOT NULL                            -- how many were in vain
 ) STRICT;
 
 CREATE INDEX pending_due ON pending (due);
 
 -- Rows that the agent itself wants to look at.
 CREATE TABLE look (
-    entity INTEGER NOT NULL REFERENCES entity,
-    system INTEGER NOT NULL REFERENCES system,
-    key TEXT NOT NULL,
+    entity INTEGER NOT NULL REFERENCES entity,           -- the entity
+    system INTEGER NOT NULL REFERENCES system,           -- the system
+    key TEXT NOT NULL,                                   -- of the row
     due INTEGER NOT NULL,                                -- not before
-    reason TEXT NOT NULL,
+    reason TEXT NOT NULL,                                -- first contact, retry, sweep …
     PRIMARY KEY (entity, system, key)
 ) STRICT, WITHOUT ROWID;
 
@@ -196,24 +196,24 @@ CREATE INDEX look_due ON look (due);
 
 -- Rows of the systems, linked or not, whose match values are known.
 CREATE TABLE candidate (
-    id INTEGER PRIMARY KEY,
-    entity INTEGER NOT NULL REFERENCES entity,
-    system INTEGER NOT NULL REFERENCES system,
-    key TEXT NOT NULL,
+    id INTEGER PRIMARY KEY,                              -- what `match` speaks of
+    entity INTEGER NOT NULL REFERENCES entity,           -- the entity
+    system INTEGER NOT NULL REFERENCES system,           -- the system
+    key TEXT NOT NULL,                                   -- of the row
     hashes BLOB NOT NULL,                                -- one per rule, as in `match`
     UNIQUE (entity, system, key)
 ) STRICT;
 
 CREATE TABLE match (
-    entity INTEGER NOT NULL REFERENCES entity,
+    entity INTEGER NOT NULL REFERENCES entity,           -- the entity
     rule INTEGER NOT NULL,                               -- place of the rule in the entity's `match`
     hash BLOB NOT NULL,                                  -- of the canonical match values
-    candidate INTEGER NOT NULL,
+    candidate INTEGER NOT NULL,                          -- the row
     PRIMARY KEY (entity, rule, hash, candidate)
 ) STRICT, WITHOUT ROWID;
 
 -- Named texts: first-contact phases, acceptances, sweep cursors, epochs.
 CREATE TABLE meta (
-    name TEXT PRIMARY KEY,
-    value TEXT NOT NULL
+    name TEXT PRIMARY KEY,                               -- which
+    value TEXT NOT NULL                                  -- as it was put
 ) STRICT, WITHOUT ROWID;

@@ -157,8 +157,8 @@ class Store:
         """Keys of rows that should be there: of live records, and of those that are held."""
         return self.database.rows(
             f"SELECT s.key, r.gid FROM side s CROSS JOIN record r ON r.id = s.id / {SLOT} "
-            "WHERE s.entity = ? AND s.system = ? AND s.speaks = 1 AND s.key > ? AND s.existence <> 'gone' "
-            "ORDER BY s.key LIMIT ?",
+            f"WHERE s.entity = ? AND s.system = ? AND s.speaks = 1 AND s.key {_behind(after)} ? "
+            "AND s.existence <> 'gone' ORDER BY s.key LIMIT ?",
             (*self._reading.place(entity, system), after or "", limit),
         )
 
@@ -183,15 +183,17 @@ class Store:
 
     def unlinked(self, entity: str, after: tuple[str, Key] | None, limit: int) -> list[tuple[str, Key]]:
         found: list[tuple[str, Key]] = []
-        start, key = after or ("", "")
-        for system in sorted(name for name in self.catalog.systems if name >= start):
+        for system in sorted(self.catalog.systems):
+            if after is not None and system < after[0]:
+                continue
+            behind = after[1] if after is not None and system == after[0] else None
             rows = self.database.rows(
-                "SELECT c.key FROM candidate c WHERE c.entity = ? AND c.system = ? AND c.key > ? "
+                f"SELECT c.key FROM candidate c WHERE c.entity = ? AND c.system = ? AND c.key {_behind(behind)} ? "
                 "AND NOT EXISTS (SELECT 1 FROM side s WHERE s.entity = c.entity AND s.system = c.system "
                 "AND s.key = c.key AND s.speaks = 1) ORDER BY c.key LIMIT ?",
-                (*self._reading.place(entity, system), key if system == start else "", limit - len(found)),
+                (*self._reading.place(entity, system), behind or "", limit - len(found)),
             )
-            found += [(system, found_key) for (found_key,) in rows]
+            found += [(system, key) for (key,) in rows]
             if len(found) >= limit:
                 break
         return found
@@ -343,3 +345,8 @@ class Store:
                 self.database.rows("DELETE FROM meta WHERE name = ?", (name,))
             else:
                 self.database.rows("INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)", (name, value))
+
+
+def _behind(key: Key | None) -> str:
+    """How keys behind this one compare with it; all keys are behind None, the empty one too."""
+    return ">=" if key is None else ">"
