@@ -58,14 +58,14 @@ def loss(column: Column, value: Value) -> str | None:
         return f"{column.name} cannot hold some of its characters ({column.charset})"
     if column.kind == "bytes" and isinstance(value, bytes):
         return f"{len(value)} bytes do not fit into {column.name} ({column.length})"
-    return f"{value} does not fit exactly into {column.name} ({column.native})"
+    return f"{show(value)} does not fit exactly into {column.name} ({column.native})"
 
 
 def _in_range(column: Column, value: int | Decimal) -> bool:
-    bits = column.precision or 64
+    bits: int = column.precision or 64
     if "unsigned" in column.native.lower():
-        return 0 <= value < 2**bits
-    return -(2 ** (bits - 1)) <= value < 2 ** (bits - 1)
+        return bool(0 <= value < 2**bits)
+    return bool(-(2 ** (bits - 1)) <= value < 2 ** (bits - 1))
 
 
 def _text(column: Column) -> Fit | None:

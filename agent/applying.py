@@ -1,0 +1,193 @@
+"""From decisions to rows: what is to be written in one system, in which order, and what became of it.
+
+Parents before children, records that refer to each other in waves, deletes last and in reverse. The transaction
+stays open: the state decides first (section 5 of the design, steps 7 to 9).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from adapters.ports import System, Transaction
+from agent.casework import Bound, Case
+from agent.values import loss
+from config.records import (
+    Crosswalk,
+    Entity,
+    Fence,
+    Gid,
+    Key,
+    Landing,
+    Outcome,
+    Value,
+    Write,
+    WriteKind,
+)
+
+
+class Intent(NamedTuple):
+    """One row that is to be written. `values` still hold gids where the write holds keys."""
+
+    case: Case
+    kind: WriteKind
+    values: Mapping[int, Value]
+
+
+@dataclass(slots=True)
+class Target:
+    """Everything that one round wants of one system, and how it went."""
+
+    system: System
+    intents: dict[str, list[Intent]] = field(default_factory=dict)  # by entity
+    removals: dict[str, list[Intent]] = field(default_factory=dict)  # deletes and archives, by entity
+    links: list[Crosswalk] = field(default_factory=list)  # of links made by match
+    unlinks: list[Crosswalk] = field(default_factory=list)  # of keys that speak for nobody any more
+    transaction: Transaction | None = None
+    outcomes: list[tuple[Intent, Outcome]] = field(default_factory=list)
+    orphans: list[Intent] = field(default_factory=list)  # inserts whose parent is not there
+    clashes: list[Crosswalk] = field(default_factory=list)  # crosswalk rows of other records in the way
+
+    @property
+    def empty(self) -> bool:
+        return not (self.intents or self.removals or self.links or self.unlinks)
+
+
+class Encoder(NamedTuple):
+    """What turns an intent into a write for one system."""
+
+    entity: Entity
+    bound: Bound
+    parents: Callable[[str, Gid], Key | None]  # (parent entity, gid) -> key in this system, new ones included
+
+
+def unfit(entity: Entity, bound: Bound, values: Mapping[int, Value]) -> tuple[int, str] | None:
+    """The first value that this system cannot hold whole and may not cut: (field, why)."""
+    for i, value in values.items():
+        column = bound.table.columns[i]
+        if column is None or value is None or bound.table.system in entity.fields[i].lossy or i in bound.refs:
+            continue
+        if (bound.fits[i] is not None or column.kind == "int") and (why := loss(column, value)):
+            return i, why
+    return None
+
+
+def encode(encoder: Encoder, intent: Intent) -> Write:
+    """The write of one intent, whose parents all have a key here."""
+    bound, case = encoder.bound, intent.case
+    system = bound.table.system
+    values: dict[int, Value] = {}
+    for i, value in intent.values.items():
+        parent = bound.refs.get(i)
+        if parent is not None and value is not None:
+            values[i] = encoder.parents(parent, str(value))
+        else:
+            f = bound.fits[i]
+            values[i] = value if f is None or value is None else f(value)
+    record = case.record
+    reading = case.readings.get(system)
+    links = tuple((s, link.key) for s, link in record.links.items() if link.existence == "live" or s == system)
+    if intent.kind is WriteKind.INSERT:
+        guard = tuple(rule for rule in encoder.entity.match if all(values.get(i) is not None for i in rule))
+        return Write(intent.kind, record.gid, None, values, None, links, guard)
+    return Write(intent.kind, record.gid, record.links[system].key, values, reading.raws if reading else None, links)
+
+
+def apply(
+    target: Target,
+    fence: Fence,
+    order: Sequence[str],
+    encoders: Mapping[str, Encoder],
+    made: dict[tuple[str, Gid], Key],
+    passed: Callable[[str], None],
+) -> None:
+    """Write everything wanted in one system in one transaction, and leave it open. Runs in the system's thread.
+
+    `made` takes the keys of rows inserted here, for the references of their children.
+    """
+    target.transaction = transaction = target.system.begin(fence)
+    if target.unlinks:
+        transaction.unlink(target.unlinks)
+    if target.links:
+        target.clashes = transaction.link(target.links)
+    for entity in order:
+        if entity in target.intents:
+            _waves(target, transaction, encoders[entity], target.intents[entity], made)
+    for entity in reversed(order):
+        if entity in target.removals:
+            _carry_out(target, transaction, encoders[entity], target.removals[entity], made)
+    passed(f"applying:{target.system.name}")
+
+
+def _waves(
+    target: Target,
+    transaction: Transaction,
+    encoder: Encoder,
+    intents: list[Intent],
+    made: dict[tuple[str, Gid], Key],
+) -> None:
+    """Records of one entity that refer to each other: those whose parent is there first, a circle with a gap."""
+    left = intents
+    while left:
+        ready, waiting = _split(encoder, left)
+        if not ready:
+            coming = {i.case.record.gid for i in left}
+            left = [i for i in left if not _carry_gap(target, transaction, encoder, i, coming, made)]
+            target.orphans.extend(left)
+            return
+        _carry_out(target, transaction, encoder, ready, made)
+        left = waiting
+
+
+def _split(encoder: Encoder, intents: list[Intent]) -> tuple[list[Intent], list[Intent]]:
+    if not encoder.bound.refs:
+        return intents, []
+    ready: list[Intent] = []
+    waiting: list[Intent] = []
+    for intent in intents:
+        lacking = any(
+            value is not None and encoder.parents(parent, str(value)) is None
+            for i, parent in encoder.bound.refs.items()
+            if (value := intent.values.get(i)) is not None
+        )
+        (waiting if lacking else ready).append(intent)
+    return ready, waiting
+
+
+def _carry_gap(
+    target: Target,
+    transaction: Transaction,
+    encoder: Encoder,
+    intent: Intent,
+    coming: set[Gid],
+    made: dict[tuple[str, Gid], Key],
+) -> bool:
+    """A circle within the entity: insert with the reference empty where that is allowed; the next look fills it."""
+    gaps = [
+        i
+        for i, parent in encoder.bound.refs.items()
+        if (value := intent.values.get(i)) is not None and encoder.parents(parent, str(value)) is None
+    ]
+    columns = [encoder.bound.table.columns[i] for i in gaps]
+    in_circle = all(intent.values[i] in coming for i in gaps) and all(c is not None and c.nullable for c in columns)
+    if not in_circle or intent.kind is not WriteKind.INSERT:
+        return False
+    left = Intent(intent.case, intent.kind, {**intent.values, **dict.fromkeys(gaps)})
+    _carry_out(target, transaction, encoder, [left], made)
+    return True
+
+
+def _carry_out(
+    target: Target,
+    transaction: Transaction,
+    encoder: Encoder,
+    intents: list[Intent],
+    made: dict[tuple[str, Gid], Key],
+) -> None:
+    entity = encoder.entity.name
+    writes = [encode(encoder, intent) for intent in intents]
+    for intent, outcome in zip(intents, transaction.apply(entity, writes), strict=True):
+        if outcome.landing is Landing.LANDED and intent.kind is WriteKind.INSERT and outcome.key is not None:
+            made[entity, intent.case.record.gid] = outcome.key
+        target.outcomes.append((intent, outcome))

@@ -1,0 +1,280 @@
+"""The engine: systems, state and entities put together, and rounds run on them.
+
+It owns what lasts longer than one round: which systems are down and when they are tried again, the epochs of the
+fences, what is pending. One thread per system does that system's calls; the round's thread does the rest.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from adapters.ports import System
+from agent import contact, crash
+from agent.casework import Bound, topological
+from agent.identity import Row
+from agent.round import Report, Round
+from agent.values import fitter
+from config.errors import Problem, Transient
+from config.records import Entity, Gid, Stamp
+from state.ports import Decided, Look, Pending, State
+
+T = TypeVar("T")
+
+SECOND = 1_000_000
+LONGEST_PAUSE = 300 * SECOND  # between two tries of a system that is down, or of a refused record: five minutes
+ANSWERED = ("value", "refused", "crosswalk")  # kinds of review that the facts answer by themselves
+
+
+def now() -> Stamp:
+    """The agent's clock."""
+    return time.time_ns() // 1000
+
+
+def mint() -> Gid:
+    """A new identity: a UUID of version 7, whose order is the order of minting."""
+    ms = time.time_ns() // 1_000_000
+    value = ms << 80 | 7 << 76 | secrets.randbits(12) << 64 | 2 << 62 | secrets.randbits(62)
+    return f"{value:032x}"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the configuration says of the engine as a whole; times in microseconds."""
+
+    batch: int = 2000  # records per round
+    tolerance: int = SECOND  # edits this close are simultaneous
+    stale_windows: Mapping[str, int] = field(default_factory=dict)  # by system; 0 = off
+    parent_retry: int = 2 * SECOND
+    first_pause: int = SECOND  # before a failed thing is tried again; doubles up to LONGEST_PAUSE
+    threads: bool = True  # one per system; off: everything in the caller's thread
+
+
+@dataclass(slots=True)
+class Down:
+    """A system that does not answer, and when it is tried again."""
+
+    since: Stamp
+    due: Stamp
+    attempts: int
+    message: str
+
+
+class Engine:
+    """Keeps the systems in agreement. `start` once, then `round` for ever."""
+
+    def __init__(
+        self,
+        name: str,
+        entities: Mapping[str, Entity],
+        systems: Mapping[str, System],
+        state: State,
+        clock: Callable[[], Stamp] = now,
+        options: Options | None = None,
+        mint: Callable[[], Gid] = mint,
+    ) -> None:
+        self.name, self.entities, self.systems, self.state = name, entities, systems, state
+        self.clock, self.options, self._mint = clock, options or Options(), mint
+        self.order = topological(entities)
+        self.ranks = {s: i for i, s in enumerate(systems)}
+        for s, system in systems.items():
+            system.bind([e.tables[s] for e in entities.values() if s in e.tables])
+        self.bound = {name: {s: self._bind(entity, s) for s in entity.tables} for name, entity in entities.items()}
+        self.phases = contact.load_phases(self)
+        self.down: dict[str, Down] = {}
+        self.attempts: dict[str, int] = {}
+        self.epochs: dict[str, int] = {}
+        self.pending: dict[tuple[Gid, str], Pending] = {(p.gid, p.system): p for p in state.pending()}
+        self.open_items: dict[Gid, set[str]] = {}
+        self.has_identity_items = False
+        for item in state.reviews():
+            self._note_item(item.kind, item.gid, item.id)
+        self._threads: dict[str, ThreadPoolExecutor] = {}
+
+    def _bind(self, entity: Entity, system: str) -> Bound:
+        table = entity.tables[system]
+        places = tuple(i for i, c in enumerate(table.columns) if c is not None)
+        fits = tuple(None if c is None or entity.fields[i].ref else fitter(c) for i, c in enumerate(table.columns))
+        refs = {i: ref for i in places if (ref := entity.fields[i].ref) is not None}
+        window = self.options.stale_windows.get(system, 0)
+        decoders = self.systems[system].decoders(entity.name)
+        return Bound(table, self.ranks[system], decoders, fits, places, refs, window)
+
+    # --- running ----------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Take the fences, settle what an earlier run left open. A system that does not answer is tried again later."""
+        for system in self.systems:
+            try:
+                self.call(system, lambda s=system: self._recover(s))  # type: ignore[misc]
+            except Transient as error:
+                self.went_down(system, error)
+
+    def round(self) -> Report:
+        """One round."""
+        self._wake()
+        return Round(self).run()
+
+    def settle(self, max_rounds: int = 10_000) -> list[Report]:
+        """Rounds until nothing is left that is due now."""
+        reports = []
+        for _ in range(max_rounds):
+            report = self.round()
+            reports.append(report)
+            due = self.state.waiting(self.clock())
+            if not report.worked and (due is None or due > self.clock()):
+                break
+        return reports
+
+    def sweep(self, entities: Mapping[str, Entity] | None = None) -> list[Report]:
+        """Look at every row of every system, and at every linked row that is not there any more."""
+        reports = []
+        for name in [n for n in self.order if entities is None or n in entities]:
+            for system in self.entities[name].tables:
+                for looks in self._pages(name, system):
+                    reports.append(Round(self, looks).run())
+        return reports + self.settle()
+
+    def _pages(self, name: str, system: str) -> list[list[Look]]:
+        limit = self.options.batch
+        keys: dict[str, None] = {}
+        after = None
+        while rows := self.call(system, lambda a=after: self.systems[system].scan(name, a, limit)):  # type: ignore[misc]
+            keys.update(dict.fromkeys(r.key for r in rows))
+            after = rows[-1].key
+        after = None
+        while links := self.state.links(name, system, after, limit):
+            keys.update(dict.fromkeys(key for key, _ in links))
+            after = links[-1][0]
+        listed = list(keys)
+        return [
+            [Look(name, system, key, 0, "sweep") for key in listed[i : i + limit]] for i in range(0, len(listed), limit)
+        ]
+
+    def close(self) -> None:
+        """Let go of connections and threads. The state is the caller's."""
+        for system in self.systems.values():
+            system.close()
+        for pool in self._threads.values():
+            pool.shutdown(wait=True)
+
+    # --- calling systems ----------------------------------------------------------------------------------------------
+
+    def call(self, system: str, job: Callable[[], T]) -> T:
+        """One call to one system, in that system's thread."""
+        if not self.options.threads:
+            return job()
+        return self._pool(system).submit(job).result()
+
+    def side_by_side(self, jobs: Mapping[str, Callable[[], T]]) -> tuple[dict[str, T], dict[str, Transient]]:
+        """One job per system; the systems that could not answer now are returned with their error."""
+        answers: dict[str, T] = {}
+        failed: dict[str, Transient] = {}
+        waiting: dict[str, Future[T]] = {}
+        if self.options.threads and len(jobs) > 1:
+            waiting = {s: self._pool(s).submit(job) for s, job in jobs.items()}
+        first: BaseException | None = None
+        for system, job in jobs.items():
+            try:
+                answers[system] = waiting[system].result() if waiting else self.call(system, job)
+            except Transient as error:
+                failed[system] = error
+            except BaseException as error:
+                first = first or error
+        if first is not None:
+            raise first
+        return answers, failed
+
+    def _pool(self, system: str) -> ThreadPoolExecutor:
+        if system not in self._threads:
+            self._threads[system] = ThreadPoolExecutor(1, thread_name_prefix=f"accord-{system}")
+        return self._threads[system]
+
+    # --- systems that are down ----------------------------------------------------------------------------------------
+
+    def went_down(self, system: str, error: Transient) -> None:
+        """The system is left alone for a while, longer each time."""
+        attempts = self.attempts[system] = self.attempts.get(system, 0) + 1
+        since = self.down[system].since if system in self.down else self.clock()
+        self.down[system] = Down(since, self.clock() + self._pause(attempts), attempts, error.problem.message)
+
+    def doubt(self, system: str, error: Transient) -> None:
+        """A commit of unknown outcome: the fence tells, as soon as the system answers."""
+        self.went_down(system, error)
+        self.down[system].due = self.clock()
+
+    def _wake(self) -> None:
+        for system in [s for s, d in self.down.items() if d.due <= self.clock()]:
+            try:
+                self.call(system, lambda s=system: self._recover(s))  # type: ignore[misc]
+            except Transient as error:
+                self.went_down(system, error)
+            else:
+                del self.down[system]
+
+    def _recover(self, system: str) -> None:
+        """Fence and clock, and what is known of a transaction whose outcome is unknown (section 5, after step 10)."""
+        adapter = self.systems[system]
+        adapter.clock()
+        if any(e.tables[system].write for e in self.entities.values() if system in e.tables):
+            if system not in self.epochs:
+                self.epochs[system] = adapter.take_fence(self.name).epoch
+            open_round = self.state.unsettled().get(system)
+            if open_round is not None:
+                fence = adapter.fence()
+                landed = fence is not None and fence.round >= open_round
+                self.state.settle(system, landed, again=True)
+        self.attempts.pop(system, None)
+
+    def back_off(self, attempts: int, system: str) -> int:
+        """How long a pending thing waits: doubling, and at least until its system is tried again."""
+        pause = self._pause(attempts)
+        down = self.down.get(system)
+        return max(pause, down.due - self.clock()) if down else pause
+
+    def _pause(self, attempts: int) -> int:
+        return min(self.options.first_pause << min(attempts - 1, 20), LONGEST_PAUSE)
+
+    # --- small things -------------------------------------------------------------------------------------------------
+
+    def may_create(self, entity: str, system: str) -> bool:
+        """May Accord create records of this entity there?"""
+        spec = self.entities[entity]
+        return spec.create.get(system, True) and spec.tables[system].write
+
+    def mint(self, entity: str, row: Row) -> Gid:
+        """A new record's identity."""
+        return self._mint()
+
+    def remember(self, decided: Decided) -> None:
+        """What is kept in memory follows what has become durable."""
+        for key in decided.unpended:
+            self.pending.pop(key, None)
+        for p in decided.pending:
+            self.pending[p.gid, p.system] = p
+        for items in self.open_items.values():
+            items.difference_update(decided.closed)
+        self.open_items = {gid: items for gid, items in self.open_items.items() if items}
+        for item in decided.reviews:
+            self._note_item(item.kind, item.gid, item.id)
+        for name in self.entities:
+            phase = decided.meta.get(f"phase:{name}")
+            if phase:
+                self.phases[name] = phase
+
+    def _note_item(self, kind: str, gid: Gid | None, id: str) -> None:
+        if gid is None:
+            self.has_identity_items = True
+        elif kind in ANSWERED:
+            self.open_items.setdefault(gid, set()).add(id)
+
+    def down_problem(self, system: str) -> Problem:
+        """For people: why this system takes no part."""
+        return Problem("unreachable", self.down[system].message, system=system)
+
+
+__all__ = ["Engine", "Options", "crash"]

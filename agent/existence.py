@@ -1,0 +1,247 @@
+"""A record's life and death, kept per system (section 6 of the design, MODEL A6). Pure.
+
+Only the current key speaks for a record. A link is `live`, or `gone` because people deleted or archived the row
+there. A gone link is *settled* when the other systems have done what their `delete` says. An update that had not
+seen the delete is a conflict, decided by `delete_conflict`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from agent.merge import review_id
+from config.records import Entity, Key, Reading, Stamp, WriteKind
+from state.ports import Frozen, Journal, Link, Record, Review
+
+UNIT = ""  # the name under which a record's own existence is kept in `Record.frozen`
+
+
+@dataclass(slots=True)
+class Fate:
+    """What is to happen to the record in each system."""
+
+    writes: dict[str, WriteKind] = field(default_factory=dict)  # delete, archive or restore, by system
+    journal: list[Journal] = field(default_factory=list)
+    reviews: list[Review] = field(default_factory=list)
+    closed: list[str] = field(default_factory=list)
+    tombs: dict[str, Key] = field(default_factory=dict)  # system -> key that speaks for nobody any more
+    settled: bool = False  # a delete has been followed everywhere
+    stopped: bool = False  # the record is dead or waits for a person: nothing is inserted anywhere
+
+
+def observe(record: Record, readings: Mapping[str, Reading | None]) -> list[str]:
+    """Take over what was read: rows that went, rows that came back. Returns the systems where people changed it."""
+    turned = []
+    for system, link in list(record.links.items()):
+        if system not in readings:
+            continue
+        reading = readings[system]
+        alive = reading is not None and not reading.archived
+        if alive == (link.existence == "live"):
+            if link.archived != (reading is not None and reading.archived):
+                record.links[system] = link._replace(archived=reading is not None and reading.archived)
+            continue
+        turned.append(system)
+        if alive:
+            record.links[system] = Link(link.key)
+        else:
+            record.links[system] = Link(link.key, "gone", settled=False, archived=reading is not None)
+    return turned
+
+
+def fate(
+    entity: Entity,
+    record: Record,
+    turned: Collection[str],
+    accepted: Collection[str],
+    young: Collection[str],
+    rank: Sequence[str],
+    now: Stamp,
+) -> Fate:
+    """Decide over a record that is gone somewhere.
+
+    `turned`: what `observe` said; `accepted`: systems whose edit was accepted in this round; `young`: systems with a
+    live child that the others have not seen. `rank`: the systems in order.
+    """
+    out = Fate()
+    live = [s for s in rank if s in record.links and record.links[s].existence == "live"]
+    dead = [s for s in rank if s in record.links and record.links[s].existence == "gone"]
+    fresh = [s for s in dead if not record.links[s].settled]
+    if not fresh:
+        _come_back(entity, record, turned, live, dead, out, now)
+        return out
+    if not live:
+        for s in fresh:
+            record.links[s] = record.links[s]._replace(settled=True)
+        _close(record, out)
+        out.stopped = out.settled = True
+        return out
+    frozen = record.frozen.get(UNIT)
+    choice = frozen.choice if frozen else None
+    if choice is not None:
+        _obey(entity, record, choice, fresh, live, out, now)
+    elif updates := [s for s in live if s in accepted or s in young or any(n != UNIT for n in record.frozen)]:
+        _conflict(entity, record, fresh, live, updates, out, now)
+    else:
+        _follow(entity, record, fresh, live, out, now)
+    return out
+
+
+def _conflict(
+    entity: Entity, record: Record, fresh: list[str], live: list[str], updates: list[str], out: Fate, now: Stamp
+) -> None:
+    """Deleted here, updated there, and neither had seen the other's doing."""
+    rule = entity.delete_conflict
+    if rule == "review":
+        _ask(entity, record, fresh, live, f"was changed in {' and '.join(updates)} meanwhile", out, now)
+    elif rule == "update_wins":
+        _line(out, entity, record, "conflict", fresh[0], "update_wins", updates[0], "the delete lost")
+        _revive(entity, record, fresh, out, now)
+    else:
+        for s in updates:
+            _lost_fields(out, entity, record, s, fresh[0])
+        _follow(entity, record, fresh, live, out, now, decided=True)
+
+
+def _follow(
+    entity: Entity,
+    record: Record,
+    fresh: list[str],
+    live: list[str],
+    out: Fate,
+    now: Stamp,
+    decided: bool = False,
+) -> None:
+    """Do in each other system what its `delete` says; `decided`: nobody is asked any more."""
+    open_, asked = False, []
+    for s in live:
+        policy = entity.delete.get(s, "review")
+        if policy == "review" and decided:
+            policy = _way_to_go(entity, s)
+        if policy == "review":
+            asked.append(s)
+        elif policy != "ignore" and entity.tables[s].write:
+            out.writes[s] = WriteKind.ARCHIVE if policy == "archive" else WriteKind.DELETE
+            open_ = True
+    if asked:
+        _ask(entity, record, fresh, asked, f"is still in {' and '.join(asked)}", out, now)
+    elif not open_:
+        for s in fresh:
+            record.links[s] = record.links[s]._replace(settled=True)
+        out.settled = True
+        _close(record, out)
+    out.stopped = True
+
+
+def _obey(
+    entity: Entity, record: Record, choice: str, fresh: list[str], live: list[str], out: Fate, now: Stamp
+) -> None:
+    """A person has chosen a system: what it has, or has not, holds everywhere."""
+    _line(out, entity, record, "person", choice, f"person took {choice}", choice, "")
+    _close(record, out)
+    if choice in live:
+        _revive(entity, record, fresh, out, now)
+        return
+    for s in live:
+        if entity.tables[s].write:
+            out.writes[s] = WriteKind.ARCHIVE if _way_to_go(entity, s) == "archive" else WriteKind.DELETE
+    out.stopped = True
+
+
+def _revive(entity: Entity, record: Record, fresh: list[str], out: Fate, now: Stamp) -> None:
+    """The record lives: where it is gone it is inserted again, or restored."""
+    record.revived = now
+    _close(record, out)
+    for s in fresh:
+        link = record.links[s]
+        if link.archived and entity.tables[s].restore:
+            out.writes[s] = WriteKind.RESTORE
+            continue
+        out.tombs[s] = link.key
+        del record.links[s]
+        record.images.pop(s, None)
+
+
+def _come_back(
+    entity: Entity,
+    record: Record,
+    turned: Collection[str],
+    live: list[str],
+    dead: list[str],
+    out: Fate,
+    now: Stamp,
+) -> None:
+    """All deletes are settled. A row that came back under its key, when all were gone, brings the others back."""
+    _close(record, out)
+    if dead and live and set(live) <= set(turned):
+        _revive(entity, record, dead, out, now)
+    elif dead and not live:
+        out.stopped = True
+
+
+def _ask(
+    entity: Entity, record: Record, fresh: list[str], others: list[str], because: str, out: Fate, now: Stamp
+) -> None:
+    id = review_id("delete", entity.name, record.gid)
+    choice = record.frozen[UNIT].choice if UNIT in record.frozen else None
+    record.frozen[UNIT] = Frozen({}, {}, {}, id, choice)
+    gone = " and ".join(fresh)
+    out.reviews.append(
+        Review(
+            id,
+            "delete",
+            entity.name,
+            record.gid,
+            fresh[0],
+            record.links[fresh[0]].key,
+            "",
+            f"It was deleted in {gone} and {because}.",
+            f"`accord review resolve {id} --take {fresh[0]}` deletes it everywhere, `--take {others[0]}` keeps it.",
+            {"gone": fresh, "live": others},
+            now,
+        )
+    )
+    out.stopped = True
+
+
+def _close(record: Record, out: Fate) -> None:
+    kept = record.frozen.pop(UNIT, None)
+    if kept is not None:
+        out.closed.append(kept.review)
+
+
+def _way_to_go(entity: Entity, system: str) -> str:
+    policy = entity.delete.get(system, "review")
+    if policy in ("archive", "propagate"):
+        return policy
+    return "archive" if entity.tables[system].archive else "propagate"
+
+
+def _lost_fields(out: Fate, entity: Entity, record: Record, system: str, deleted_in: str) -> None:
+    """The fields that were edited after the delete are lost by rule: they stand in the journal (I5)."""
+    version = record.version
+    if version is None:
+        return
+    for i, spec in enumerate(entity.fields):
+        if version.origins[i] == system:
+            out.journal.append(
+                Journal(
+                    entity.name,
+                    record.gid,
+                    "conflict",
+                    system,
+                    spec.name,
+                    version.values[i],
+                    None,
+                    "delete_wins",
+                    deleted_in,
+                    version.stamps[i],
+                )
+            )
+
+
+def _line(
+    out: Fate, entity: Entity, record: Record, action: str, system: str, rule: str, origin: str, note: str
+) -> None:
+    out.journal.append(Journal(entity.name, record.gid, action, system, "", None, None, rule, origin, None, note))

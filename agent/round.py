@@ -1,0 +1,538 @@
+"""One round, top to bottom: capture, read, identify, merge, apply, decide, commit, record, acknowledge.
+
+The order of the last five is the heart (section 5 of the design, MODEL A1): the targets are written and left open;
+the state decides, durably; then the targets commit; then the sources are told. Whatever breaks in between, the
+fence row in each target says afterwards whether it landed, and the records are simply looked at again.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from agent import applying, contact, crash, existence, outcome, who
+from agent.applying import Encoder, Intent, Target
+from agent.casework import BURIED, Bad, Case, UnknownParent, is_quiet, ref_keys, side_of
+from agent.merge import Rules, merge, review_id, wanted
+from config.errors import Transient
+from config.records import Batch, Crosswalk, Fence, Gid, Key, Reading, WriteKind
+from state.ports import Decided, Look, Pending, Record, Review
+
+if TYPE_CHECKING:
+    from agent.engine import Engine
+
+T = TypeVar("T")
+
+MANY_PARENTS = 10  # levels of unknown parents fetched in one round; deeper ones follow in the next
+
+
+@dataclass(slots=True)
+class Report:
+    """What one round did, for the loop and for `run --json`."""
+
+    round: int = 0
+    worked: bool = False  # something was looked at: there may be more
+    looked: int = 0
+    written: dict[str, dict[str, int]] = field(default_factory=dict)  # system -> "create", "update", … -> rows
+    linked: int = 0
+    conflicts: int = 0
+    reviews: int = 0
+    retries: int = 0  # compare-and-set failed: looked at again
+    down: list[str] = field(default_factory=list)
+    held: list[str] = field(default_factory=list)  # entities whose first contact waits for acceptance
+
+
+class Round:
+    """The working memory of one round."""
+
+    def __init__(self, engine: Engine, looks: Iterable[Look] = ()) -> None:
+        self.engine = engine
+        self.state = engine.state
+        self.number = engine.state.last_round() + 1
+        self.now = engine.clock()
+        self.report = Report(self.number)
+        self.decided = Decided(self.number, self.now)
+        self.up: list[str] = [s for s in engine.systems if s not in engine.down]
+        self.batches: dict[str, Batch] = {}
+        self.looks: dict[tuple[str, str], dict[Key, str]] = defaultdict(dict)  # (entity, system) -> key -> reason
+        for look in looks:
+            self.looks[look.entity, look.system][look.key] = look.reason
+        self.readings: dict[tuple[str, str], dict[Key, Reading | None]] = defaultdict(dict)  # None = gone
+        self.cases: dict[str, dict[Gid, Case]] = {name: {} for name in engine.order}
+        self.parents: dict[tuple[str, str], dict[Key, Gid]] = defaultdict(dict)  # (entity, system) -> key -> gid
+        self.targets: dict[str, Target] = {}
+        self.finders: dict[str, who.Finder] = {}
+        self.index_only: dict[str, dict[str, list[Key]]] = {}  # system -> entity -> keys changed in a first contact
+
+    def run(self) -> Report:
+        """The data path."""
+        self.capture()
+        crash.point("captured")
+        self.read()
+        crash.point("read")
+        self.identify()
+        self.merge()
+        crash.point("merged")
+        self.apply()
+        self.decide()
+        crash.point("decided")
+        self.commit()
+        crash.point("recorded")
+        self.acknowledge()
+        crash.point("acknowledged")
+        return self.report
+
+    # --- 1. capture ---------------------------------------------------------------------------------------------
+
+    def capture(self) -> None:
+        """What changed in each system, and what is due by itself."""
+        limit = self.engine.options.batch
+        positions = {s: self.state.position(s) for s in self.up}
+        jobs = {s: partial(self.engine.systems[s].changes, positions[s], limit) for s in self.up}
+        self.batches = self.ask(jobs)
+        phases = contact.phases(self)
+        for s, batch in self.batches.items():
+            for change in batch.changes:
+                if phases[change.entity] in (contact.LIVE, contact.LINK):
+                    self.looks[change.entity, s][change.key] = change.op.value
+                elif phases[change.entity] == contact.INDEX:
+                    contact.index_change(self, change.entity, s, change.key)
+            if batch.position is not None and batch.position != positions[s]:
+                self.decided.positions[s] = batch.position
+            self.report.worked |= batch.more
+        for look in self.state.due(self.now, limit, list(self.engine.down)):
+            self.decided.looked.append((look.entity, look.system, look.key))
+            if phases.get(look.entity) in (contact.LIVE, contact.LINK):
+                self.looks[look.entity, look.system][look.key] = look.reason
+        contact.step(self, phases)
+
+    # --- 2. read ------------------------------------------------------------------------------------------------
+
+    def read(self) -> None:
+        """Every touched record as it is now in every system; unknown rows in their own; unknown parents too."""
+        who.reopen(self)
+        contact.index_changes(self)
+        self.load({place: list(keys) for place, keys in self.looks.items()})
+        for _ in range(MANY_PARENTS):
+            missing = self.unknown_parents()
+            if not missing:
+                break
+            self.load(missing)
+
+    def load(self, keys: dict[tuple[str, str], list[Key]]) -> None:
+        """Records and readings of these keys: known ones with all their other keys, unknown ones as rows."""
+        asking: dict[str, dict[str, list[Key]]] = defaultdict(lambda: defaultdict(list))  # system -> entity -> keys
+        for (entity, system), wanted_keys in keys.items():
+            known = self.state.resolve(entity, system, wanted_keys)
+            fresh = [gid for gid in dict.fromkeys(known.values()) if gid not in self.cases[entity]]
+            for record in self.state.load(entity, fresh).values():
+                self.open_case(record, asking)
+            for key in wanted_keys:
+                if key not in known:
+                    asking[system][entity].append(key)
+                elif self.looks[entity, system].get(key) == "unsettled":
+                    self.cases[entity][known[key]].relink = True
+        self.read_keys(asking)
+
+    def open_case(self, record: Record, asking: dict[str, dict[str, list[Key]]]) -> Case:
+        case = self.cases[record.entity][record.gid] = Case(record)
+        for system, link in record.links.items():
+            if link.key.startswith(BURIED):
+                case.readings[system] = None
+            elif system in self.up:
+                asking[system][record.entity].append(link.key)
+        return case
+
+    def read_keys(self, asking: dict[str, dict[str, list[Key]]]) -> None:
+        """One snapshot per system, the systems side by side; a system that fails is absent from this round."""
+        asked: dict[str, dict[str, list[Key]]] = {}
+        for system, by_entity in asking.items():
+            missing = {
+                e: [k for k in dict.fromkeys(keys) if k not in self.readings[e, system]]
+                for e, keys in by_entity.items()
+            }
+            missing = {e: keys for e, keys in missing.items() if keys}
+            if missing and system in self.up:
+                asked[system] = missing
+        for system, found in self.ask({s: partial(self.engine.systems[s].read, m) for s, m in asked.items()}).items():
+            for entity, keys in asked[system].items():
+                got = found.get(entity, {})
+                self.readings[entity, system].update((k, got.get(k)) for k in keys)
+        for entity, cases in self.cases.items():
+            for case in cases.values():
+                for system, link in case.record.links.items():
+                    if system not in case.readings and link.key in self.readings[entity, system]:
+                        case.readings[system] = self.readings[entity, system][link.key]
+
+    def unknown_parents(self) -> dict[tuple[str, str], list[Key]]:
+        """Parents that readings refer to and nobody knows: they are looked at, too."""
+        asked: dict[tuple[str, str], set[Key]] = defaultdict(set)
+        for (entity, system), readings in list(self.readings.items()):
+            bound = self.engine.bound[entity][system]
+            if not bound.refs:
+                continue
+            images = {
+                c.record.links[system].key: c.record.images.get(system)
+                for c in self.cases[entity].values()
+                if system in c.record.links
+            }
+            for key, reading in readings.items():
+                if reading is not None:
+                    for parent, parent_key in ref_keys(bound, reading, images.get(key)):
+                        asked[parent, system].add(parent_key)
+        missing: dict[tuple[str, str], list[Key]] = {}
+        for (parent, system), keys in asked.items():
+            known = self.parents[parent, system]
+            known.update(self.state.resolve(parent, system, keys - known.keys()))
+            left = [k for k in keys if k not in known and k not in self.readings[parent, system]]
+            if left and self.engine.phases[parent] in (contact.LIVE, contact.LINK):
+                missing[parent, system] = left
+        return missing
+
+    # --- 3. identify --------------------------------------------------------------------------------------------
+
+    def identify(self) -> None:
+        """Unknown rows become records: by crosswalk, by match rule, as new ones; or a person is asked."""
+        for entity in self.engine.order:
+            who.identify(self, entity)
+
+    def find_parent(self, entity: str, system: str, key: Key) -> Gid | None:
+        """The gid that a reference stands for. ValueError: the row that it refers to does not exist."""
+        known = self.parents[entity, system]
+        if key in known:
+            return known[key]
+        found = self.state.resolve(entity, system, [key]).get(key)
+        if found is not None:
+            known[key] = found
+        elif self.readings[entity, system].get(key, False) is None:
+            raise ValueError(f"refers to {entity} {system}:{key}, which does not exist")
+        return found
+
+    # --- 4. and 5. decode, merge --------------------------------------------------------------------------------
+
+    def merge(self) -> None:
+        """What is agreed, and what each system is to be written. Pure but for the references that are looked up."""
+        engine = self.engine
+        rules = Rules(self.now, engine.options.tolerance, engine.ranks)
+        for name in engine.order:
+            creatable = [s for s, t in engine.entities[name].tables.items() if engine.may_create(name, s) and t.write]
+            for case in self.cases[name].values():
+                self.report.looked += 1
+                if not is_quiet(case, creatable):
+                    self.merge_case(name, case, rules)
+                self.unpend(case)
+
+    def merge_case(self, name: str, case: Case, rules: Rules) -> None:
+        entity, record = self.engine.entities[name], case.record
+        case.turned = existence.observe(record, case.readings)
+        if case.turned:
+            record.dirty = True
+        case.relink |= record.version is None and len(record.links) > 1
+        try:
+            for system, reading in case.readings.items():
+                if reading is not None and not reading.archived:
+                    case.sides[system] = side_of(self.engine.bound[name][system], case, reading, self.find_parent)
+        except UnknownParent as parent:
+            self.wait_for_parent(name, case, parent)
+            return
+        self.report_bad(case)
+        if case.sides:
+            unread = {bad.field for bad in case.bad}
+            case.merged = merge(entity, record, list(case.sides.values()), rules, unread)
+            self.take_over(case)
+        fate = existence.fate(
+            entity,
+            record,
+            case.turned,
+            case.merged.accepted if case.merged else (),
+            self.young(record),
+            list(self.engine.systems),
+            self.now,
+        )
+        self.decided.journal += fate.journal
+        self.decided.reviews += fate.reviews
+        self.decided.closed += fate.closed
+        for system, key in fate.tombs.items():
+            self.decided.tombs.append((name, system, key, record.gid))
+        case.stopped = fate.stopped
+        record.dirty |= bool(fate.journal or fate.reviews or fate.closed or fate.tombs or fate.settled)
+        self.want(name, case, fate)
+
+    def take_over(self, case: Case) -> None:
+        """The merge's result becomes the record's."""
+        record, merged = case.record, case.merged
+        assert merged is not None
+        for system, image in merged.images.items():
+            old = record.images.get(system)
+            if old is None or old[:3] != image[:3]:
+                record.images[system] = image
+                record.dirty = True
+        frozen = {k: v for k, v in record.frozen.items() if k == existence.UNIT} | merged.frozen_units
+        if merged.version != record.version or frozen != record.frozen or merged.stale:
+            record.version, record.frozen = merged.version, frozen
+            record.stale.update(merged.stale)
+            record.dirty = True
+        self.decided.journal += merged.journal
+        self.decided.reviews += merged.reviews
+        self.decided.closed += merged.closed
+        self.report.conflicts += sum(line.action in ("conflict", "override", "stale") for line in merged.journal)
+
+    def young(self, record: Record) -> list[str]:
+        """Systems with a live child that the others have not seen: a delete of the parent would take it along."""
+        if not any(link.existence == "gone" and not link.settled for link in record.links.values()):
+            return []
+        out: set[str] = set()
+        for child_entity, gid in self.state.children([record.gid]).get(record.gid, []):
+            child = self.cases[child_entity].get(gid)
+            known = child.record if child else self.state.load(child_entity, [gid]).get(gid)
+            if known is not None:
+                live = [s for s, link in known.links.items() if link.existence == "live"]
+                out.update(s for s in live if any(t not in known.links for t in record.links))
+        return sorted(out)
+
+    def want(self, name: str, case: Case, fate: existence.Fate) -> None:
+        """Turn what differs into intents, by system."""
+        engine, record = self.engine, case.record
+        frozen = case.merged.frozen if case.merged else set()
+        for system, table in engine.entities[name].tables.items():
+            link = record.links.get(system)
+            kind = fate.writes.get(system)
+            if kind is not None:
+                values = {}
+                image = record.images.get(system)
+                if kind is WriteKind.RESTORE and image is not None:
+                    values = wanted(record, image, table, frozen)
+                self.intend(name, system, Intent(case, kind, values))
+            elif link is None:
+                version = record.version
+                if not case.stopped and version is not None and table.write and engine.may_create(name, system):
+                    placed = engine.bound[name][system].places
+                    values = {i: version.values[i] for i in placed if version.origins[i] and i not in frozen}
+                    self.intend(name, system, Intent(case, WriteKind.INSERT, values))
+            elif link.existence == "live" and table.write and system in record.images:
+                values = wanted(record, record.images[system], table, frozen)
+                if values:
+                    self.intend(name, system, Intent(case, WriteKind.UPDATE, values))
+        if case.relink:
+            self.relink(name, record)
+
+    def intend(self, name: str, system: str, intent: Intent) -> None:
+        """One row is to be written: now, or when the system is back."""
+        case = intent.case
+        if system not in self.up or (intent.kind is not WriteKind.INSERT and system not in case.readings):
+            self.pend(case, system, "down", f"{system} does not answer")
+            return
+        refusal = applying.unfit(self.engine.entities[name], self.engine.bound[name][system], intent.values)
+        if refusal is not None:
+            outcome.refuse(self, intent, system, refusal[1], "Shorten the value, widen the column, or say `lossy`.")
+            return
+        target = self.targets.setdefault(system, Target(self.engine.systems[system]))
+        removal = intent.kind in (WriteKind.DELETE, WriteKind.ARCHIVE)
+        (target.removals if removal else target.intents).setdefault(name, []).append(intent)
+
+    def relink(self, name: str, record: Record) -> None:
+        """A link made by match stands in the systems, too, before the state records it (I10)."""
+        rows = who.crosswalk_rows(name, record)
+        for system, table in self.engine.entities[name].tables.items():
+            if table.write and system in self.up:
+                self.targets.setdefault(system, Target(self.engine.systems[system])).links += rows
+
+    def unlink(self, name: str, row: Crosswalk) -> None:
+        """A key that speaks for nobody any more leaves the crosswalks, so that it may be used again."""
+        for system, table in self.engine.entities[name].tables.items():
+            if table.write and system in self.up:
+                self.targets.setdefault(system, Target(self.engine.systems[system])).unlinks.append(row)
+
+    # --- 7. apply -----------------------------------------------------------------------------------------------
+
+    def apply(self) -> None:
+        """Write each target in one transaction of its own, side by side, and leave it open."""
+        jobs: dict[str, Callable[[], None]] = {}
+        for system, target in self.targets.items():
+            if target.empty:
+                continue
+            fence = Fence(self.engine.name, self.engine.epochs[system], self.number)
+            encoders = self.encoders(system, target)
+            jobs[system] = partial(applying.apply, target, fence, self.engine.order, *encoders, crash.point)
+        try:
+            done = self.ask(jobs)
+        except BaseException:
+            self.rollback()
+            raise
+        for system, target in self.targets.items():
+            if system in done:
+                outcome.take(self, system, target)
+            else:
+                outcome.failed(self, system, target)
+
+    def encoders(self, system: str, target: Target) -> tuple[dict[str, Encoder], dict[tuple[str, Gid], Key]]:
+        """Keys of all parents that the intents refer to; rows made in this transaction come on top."""
+        made: dict[tuple[str, Gid], Key] = {}
+        asked: dict[str, set[Gid]] = defaultdict(set)
+        for name, intents in target.intents.items():
+            refs = self.engine.bound[name][system].refs
+            for intent in intents if refs else ():
+                for i, parent in refs.items():
+                    value = intent.values.get(i)
+                    if value is not None:
+                        asked[parent].add(str(value))
+        for parent, gids in asked.items():
+            for gid, key in self.state.keys(parent, system, gids).items():
+                made[parent, gid] = key
+            for gid in gids:
+                case = self.cases[parent].get(gid)
+                link = case.record.links.get(system) if case else None
+                if link is not None and link.existence == "live":
+                    made[parent, gid] = link.key
+        encoders = {
+            name: Encoder(self.engine.entities[name], self.engine.bound[name][system], lambda e, g: made.get((e, g)))
+            for name in {*target.intents, *target.removals}
+        }
+        return encoders, made
+
+    def rollback(self) -> None:
+        for target in self.targets.values():
+            if target.transaction is not None:
+                target.transaction.rollback()
+                target.transaction = None
+
+    # --- 8. decide ----------------------------------------------------------------------------------------------
+
+    def decide(self) -> None:
+        """Everything that this round decided becomes durable, before any target is."""
+        decided = self.decided
+        decided.records = [c.record for cases in self.cases.values() for c in cases.values() if c.record.dirty]
+        decided.writing = tuple(s for s, t in self.targets.items() if t.transaction is not None)
+        who.index_readings(self)
+        self.close_answered()
+        self.report.reviews = len(decided.reviews)
+        self.report.worked |= bool(self.report.looked)
+        if not self.has_news():
+            return
+        try:
+            self.state.commit(decided)
+        except BaseException:
+            self.rollback()
+            raise
+        self.engine.remember(decided)
+
+    def has_news(self) -> bool:
+        d = self.decided
+        return bool(
+            d.records
+            or d.writing
+            or d.journal
+            or d.reviews
+            or d.closed
+            or d.pending
+            or d.unpended
+            or d.looks
+            or d.looked
+            or d.matches
+            or d.unmatched
+            or d.tombs
+            or d.positions
+            or d.meta
+        )
+
+    # --- 9. commit, record; 10. acknowledge ---------------------------------------------------------------------
+
+    def commit(self) -> None:
+        """The targets commit; what was prepared becomes the image."""
+        for system, target in self.targets.items():
+            if target.transaction is None:
+                continue
+            try:
+                self.engine.call(system, target.transaction.commit)
+            except Transient as error:
+                self.engine.doubt(system, error)  # the fence will tell
+                continue
+            crash.point(f"applied:{system}")
+            self.state.settle(system, landed=True)
+
+    def acknowledge(self) -> None:
+        """The sources may let go of what this round has seen (I1)."""
+        jobs = {
+            s: partial(self.engine.systems[s].acknowledge, b.position)
+            for s, b in self.batches.items()
+            if b.changes and b.position is not None
+        }
+        self.ask(jobs)
+
+    # --- what several stages need -------------------------------------------------------------------------------
+
+    def ask(self, jobs: Mapping[str, Callable[[], T]]) -> dict[str, T]:
+        """Run one job per system, side by side. One that cannot answer now is absent from the rest of the round."""
+        answers, failed = self.engine.side_by_side(jobs)
+        for system, error in failed.items():
+            self.drop(system, error)
+        return answers
+
+    def drop(self, system: str, error: Transient) -> None:
+        """The system takes no part any more: what it said is neither used up nor acknowledged."""
+        self.engine.went_down(system, error)
+        self.up = [s for s in self.up if s != system]
+        self.report.down.append(system)
+        batch = self.batches.pop(system, None)
+        self.decided.positions.pop(system, None)
+        if batch is None:
+            return
+        for change in batch.changes:
+            self.decided.looks.append(Look(change.entity, system, change.key, self.now, "down"))
+
+    def look_again(self, entity: str, system: str, key: Key, reason: str, after: int = 0) -> None:
+        self.decided.looks.append(Look(entity, system, key, self.now + after, reason))
+
+    def wait_for_parent(self, name: str, case: Case, parent: UnknownParent) -> None:
+        """The record waits for its parent: nothing of it is decided, it is looked at again (I8)."""
+        system, link = next(iter(case.record.links.items()))
+        self.look_again(name, system, link.key, f"parent {parent.entity}", self.engine.options.parent_retry)
+
+    def pend(self, case: Case, system: str, reason: str, message: str) -> None:
+        """Something is wanted there and cannot be done now; it is tried again, later each time."""
+        old = self.engine.pending.get((case.record.gid, system))
+        attempts = old.attempts + 1 if old and old.reason == reason else 1
+        due = self.now + self.engine.back_off(attempts, system)
+        since = old.since if old and old.reason == reason else self.now
+        self.decided.pending.append(
+            Pending(case.record.gid, case.record.entity, system, reason, message, since, due, attempts)
+        )
+
+    def unpend(self, case: Case) -> None:
+        """What was pending is settled, unless this round says otherwise (the state takes both in order)."""
+        for system in self.engine.systems:
+            if (case.record.gid, system) in self.engine.pending:
+                self.decided.unpended.append((case.record.gid, system))
+
+    def close_answered(self) -> None:
+        """Items about a record's values or refusals that this look did not raise again are answered by the facts."""
+        raised = {review.id for review in self.decided.reviews}
+        for cases in self.cases.values():
+            for gid in cases.keys() & self.engine.open_items.keys():
+                self.decided.closed += [id for id in self.engine.open_items[gid] if id not in raised]
+
+    def report_bad(self, case: Case) -> None:
+        """Values that do not convert: their field is left alone everywhere, and a person is told."""
+        name = case.record.entity
+        for bad in case.bad:
+            self.decided.reviews.append(self.bad_review(name, case, bad))
+
+    def bad_review(self, name: str, case: Case, bad: Bad) -> Review:
+        spec = self.engine.entities[name].fields[bad.field]
+        key = case.record.links[bad.system].key
+        return Review(
+            review_id("value", name, case.record.gid, bad.system, spec.name),
+            "value",
+            name,
+            case.record.gid,
+            bad.system,
+            key,
+            spec.name,
+            f"{spec.name}: {bad.message}.",
+            f"Correct it in {bad.system}; nothing of this field is exchanged until then.",
+            {},
+            self.now,
+        )
