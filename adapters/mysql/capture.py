@@ -1,0 +1,134 @@
+"""The change log that the triggers write: read in the order of its ids, emptied by exactly the ids that were read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from adapters.convert import MYSQL
+from adapters.keys import normal
+from adapters.mysql.connection import Session
+from adapters.mysql.reader import beyond
+from adapters.mysql.sql import chunks, literal, quote, values
+from adapters.mysql.tables import Bound
+from adapters.watermark import Mark
+from config.records import Change, Key, Op, Raw
+
+OPS = {"I": Op.INSERT, "U": Op.UPDATE, "D": Op.DELETE}
+Ranges = list[tuple[int, int]]
+
+
+def log_changes(
+    session: Session, changes: str, bounds: Mapping[str, Sequence[Bound]], held: Ranges, limit: int
+) -> tuple[list[Change], Ranges, bool]:
+    """Up to `limit` distinct records, the ids of all rows that speak of them, and whether there are more.
+
+    A lower bound on the id would not be safe: a transaction that commits late has low ids (I11). `held` are ids that
+    were handed out before and are still there.
+    """
+    skip = sum(last - first + 1 for first, last in held)
+    asked = skip + 4 * limit + 1
+    rows = session.query(f"SELECT id, tbl, `key`, op FROM {changes} ORDER BY id LIMIT {asked}")
+    known = set().union(*(range(first, last + 1) for first, last in held)) if held else set()
+    records: dict[tuple[str, Key], Op] = {}
+    taken: list[int] = []
+    more = len(rows) == asked
+    for text, tag, key, op in rows:
+        number = int(text)
+        if number in known:
+            continue
+        targets = [(b.table.entity, _normal(b, key)) for b in bounds.get(tag, ())]
+        if len(records) + sum(t not in records for t in targets) > limit and records:
+            more = True
+            break
+        records.update((target, OPS.get(op, Op.LOOK)) for target in targets)
+        taken.append(number)
+    return [Change(entity, key, op) for (entity, key), op in records.items()], ranges(taken), more
+
+
+def _normal(bound: Bound, key: str) -> Key:
+    try:
+        return normal(bound.table.key, key, MYSQL)
+    except ValueError:
+        return key  # written for another primary key: nothing will be found under it
+
+
+def ranges(numbers: Sequence[int]) -> Ranges:
+    """Ascending numbers as (first, last) of runs without a gap: a gap may still be filled by a late commit."""
+    found: Ranges = []
+    for number in numbers:
+        if found and found[-1][1] == number - 1:
+            found[-1] = (found[-1][0], number)
+        else:
+            found.append((number, number))
+    return found
+
+
+def forget(session: Session, changes: str, held: Ranges) -> None:
+    """Delete exactly these rows. May repeat."""
+    singles = [str(first) for first, last in held if first == last]
+    for start, stop in chunks(singles, session.packet):
+        session.query(f"DELETE FROM {changes} WHERE id IN ({','.join(singles[start:stop])})")
+    for first, last in held:
+        if first != last:
+            session.query(f"DELETE FROM {changes} WHERE id BETWEEN {first} AND {last}")
+
+
+def dump(held: Ranges) -> bytes:
+    return msgspec.msgpack.encode(held)
+
+
+def load(text: bytes) -> Ranges:
+    return msgspec.msgpack.decode(text, type=Ranges) if text else []
+
+
+def drop_echo(session: Session, changes: str, bound: Bound, keys: Sequence[Key]) -> None:
+    """Remove what the triggers noted of our own writes to these rows: their effect was read back (driver's errors).
+
+    What an application's trigger did to *other* rows in our transaction stays, and is looked at.
+    """
+    literals = [f"({literal(key)})" for key in keys]
+    for start, stop in chunks(literals, session.packet):
+        session.raw(
+            f"DELETE c FROM {values(['accord_k'], literals[start:stop])} STRAIGHT_JOIN {changes} c"
+            f" ON c.tbl = {literal(bound.tag)}"
+            " AND c.`key` = CONVERT(s.accord_k USING utf8mb4) COLLATE utf8mb4_nopad_bin WHERE c.own = 1"
+        )
+
+
+class Marks:
+    """A table in the order of (modified, key), for watermark capture. Within one snapshot of `session`."""
+
+    def __init__(self, session: Session, bound: Bound) -> None:
+        assert bound.modified is not None
+        self._session = session
+        self._bound = bound
+        self._at = bound.modified
+        keys = [f"t.{quote(c.name)}" for c in bound.table.key]
+        self._select = f"SELECT {self._at}, {', '.join(keys)} FROM {bound.sql} t WHERE {self._at} IS NOT NULL"
+        self._order = [self._at, *keys]
+
+    def newest(self) -> Mark | None:
+        order = ", ".join(f"{name} DESC" for name in self._order)
+        return next(iter(self._marks(f" ORDER BY {order} LIMIT 1")), None)
+
+    def after(self, mark: Mark | None, limit: int) -> list[Mark]:
+        where = "" if mark is None else f" AND {self._behind(mark)}"
+        return self._marks(f"{where} ORDER BY {', '.join(self._order)} LIMIT {int(limit)}")
+
+    def between(self, low: Raw, mark: Mark) -> list[Mark]:
+        where = f" AND {self._at} >= {literal(low)} AND {self._at} <= {literal(mark.at)} AND NOT ({self._behind(mark)})"
+        return self._marks(f"{where} ORDER BY {', '.join(self._order)}")
+
+    def earlier(self, at: Raw, by: int) -> Raw:
+        found = self._session.query(f"SELECT CAST({literal(at)} AS DATETIME(6)) - INTERVAL {int(by)} MICROSECOND")
+        value: Raw = found[0][0]
+        return value
+
+    def _behind(self, mark: Mark) -> str:
+        at = f"{self._at} > {literal(mark.at)}"
+        return f"{self._at} >= {literal(mark.at)} AND ({at} OR ({beyond(self._bound, mark.key)}))"
+
+    def _marks(self, rest: str) -> list[Mark]:
+        return [Mark(at, self._bound.key(key)) for at, *key in self._session.query(self._select + rest)]

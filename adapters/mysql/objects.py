@@ -1,0 +1,268 @@
+"""What Accord makes in a MariaDB database: the change log and its triggers, the fence, the crosswalk.
+
+All statements may run twice. Triggers run with the rights of the account that made them (SQL SECURITY DEFINER is
+what MariaDB does), so an application needs no right on Accord's tables (I12). Why one can hardly fail: its columns are
+wider than any key, its SQL mode is not strict, nothing in the log refers to anything or is unique, and whatever goes
+wrong in it all the same (a mapped column was dropped) ends in its handler, which logs the row without saying which
+columns changed. An error is never swallowed: it would be a lost change.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from adapters.mysql.connection import Session
+from adapters.mysql.sql import NOW, literal, qualified, quote
+from adapters.mysql.tables import Bound, pack_sql
+from config.errors import Problem
+from config.records import Column
+
+KEY_LENGTH = 600
+"""Characters of a key in the crosswalk: what a unique index of InnoDB can hold beside entity and system."""
+
+_TABLE = "ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_nopad_bin"
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The names of the objects, by the agent's prefix, qualified where a statement may run in another database."""
+
+    prefix: str
+    database: str
+
+    @property
+    def changes(self) -> str:
+        return qualified(self.database, f"{self.prefix}_changes")
+
+    @property
+    def crosswalk(self) -> str:
+        return qualified(self.database, f"{self.prefix}_crosswalk")
+
+    @property
+    def fence(self) -> str:
+        return qualified(self.database, f"{self.prefix}_fence")
+
+    @property
+    def mark(self) -> str:
+        """The session variable that is set while Accord writes."""
+        return f"{self.prefix}_agent"
+
+    def trigger(self, bound: Bound, event: str) -> str:
+        """At most 64 characters, as the server allows."""
+        name = f"{self.prefix}_{bound.table.name}_{event}"
+        if len(name) > 64:
+            name = f"{name[:47]}_{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+        return qualified(bound.database, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    name: str  # qualified
+    event: str
+    table: str  # qualified
+    body: str
+
+    @property
+    def create(self) -> str:
+        return f"CREATE OR REPLACE TRIGGER {self.name} AFTER {self.event} ON {self.table} FOR EACH ROW\n{self.body}"
+
+
+def table_statements(names: Names) -> list[tuple[str, str]]:
+    """(what it is for, statement) of each table."""
+    return [
+        (
+            "Which rows changed: written by the triggers, read and emptied by Accord.",
+            f"CREATE TABLE IF NOT EXISTS {names.changes} (\n"
+            "  id bigint unsigned NOT NULL AUTO_INCREMENT PRIMARY KEY,\n"
+            "  tbl varchar(200) NOT NULL,\n"
+            "  `key` text NOT NULL COMMENT 'primary key; a JSON array if it has several columns',\n"
+            "  was text NULL COMMENT 'the primary key before it was changed',\n"
+            "  op char(1) NOT NULL COMMENT 'I insert, U update, D delete',\n"
+            "  cols text NULL COMMENT 'the mapped columns that changed; NULL: perhaps all',\n"
+            "  changed_at datetime(6) NULL COMMENT 'UTC',\n"
+            "  own tinyint NOT NULL DEFAULT 0 COMMENT '1: in a transaction of Accord',\n"
+            f"  KEY tbl_key (tbl, `key`(100))\n) {_TABLE}",
+        ),
+        (
+            "Which agent writes here, since which start, and its last round.",
+            f"CREATE TABLE IF NOT EXISTS {names.fence} (\n"
+            "  id tinyint NOT NULL PRIMARY KEY,\n"
+            "  agent varchar(200) NOT NULL,\n"
+            "  epoch bigint NOT NULL,\n"
+            f"  round bigint NOT NULL\n) {_TABLE}",
+        ),
+        (
+            "Which keys are the same record.",
+            f"CREATE TABLE IF NOT EXISTS {names.crosswalk} (\n"
+            "  entity varchar(64) NOT NULL,\n"
+            "  gid char(32) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,\n"
+            "  `system` varchar(64) NOT NULL,\n"
+            f"  `key` varchar({KEY_LENGTH}) NOT NULL,\n"
+            "  since datetime(6) NOT NULL COMMENT 'UTC',\n"
+            "  PRIMARY KEY (entity, `system`, `key`),\n"
+            f"  KEY gid (entity, gid)\n) {_TABLE}",
+        ),
+    ]
+
+
+def triggers(names: Names, bounds: Sequence[Bound]) -> list[Trigger]:
+    """Three triggers for each table that is captured by triggers, whatever the number of its entities."""
+    found = []
+    for same in by_table(bounds).values():
+        first = same[0]
+        watched = list({c.name: c for b in same for c in _watched(b)}.values())
+        for event, body in (
+            ("INSERT", _insert_body(names, first)),
+            ("UPDATE", _update_body(names, first, watched)),
+            ("DELETE", _delete_body(names, first)),
+        ):
+            table = qualified(first.database, first.table.name)
+            found.append(Trigger(names.trigger(first, event.lower()), event, table, body))
+    return found
+
+
+def by_table(bounds: Iterable[Bound]) -> dict[str, list[Bound]]:
+    """Tag -> the entities of that table that are captured by triggers."""
+    found: dict[str, list[Bound]] = {}
+    for bound in bounds:
+        if bound.captured:
+            found.setdefault(bound.tag, []).append(bound)
+    return found
+
+
+def _watched(bound: Bound) -> list[Column]:
+    table = bound.table
+    columns = [c for c in table.columns if c is not None]
+    return columns + [table.info.columns[name] for name in (*table.archive, *table.restore)]
+
+
+def _insert_body(names: Names, bound: Bound) -> str:
+    return _body(_log(names, bound, pack_sql(bound.table.key, "NEW."), "I"), names, bound, "NEW.", "I")
+
+
+def _delete_body(names: Names, bound: Bound) -> str:
+    return _body(_log(names, bound, pack_sql(bound.table.key, "OLD."), "D"), names, bound, "OLD.", "D")
+
+
+def _update_body(names: Names, bound: Bound, watched: Sequence[Column]) -> str:
+    new, old = pack_sql(bound.table.key, "NEW."), pack_sql(bound.table.key, "OLD.")
+    moved = " OR ".join(_differs(c) for c in bound.table.key)
+    changed = [c for c in watched if c.name not in {k.name for k in bound.table.key}]
+    listed = ", ".join(f"IF({_differs(c)}, {literal(json.dumps(c.name, ensure_ascii=False))}, NULL)" for c in changed)
+    cols = f"CONCAT('[', CONCAT_WS(',', {listed}), ']')" if changed else "'[]'"
+    lines = [
+        f"IF {moved} THEN",
+        f"  {_log(names, bound, old, 'D')};",
+        f"  {_log(names, bound, new, 'I', was=old)};",
+    ]
+    if changed:
+        lines += [
+            f"ELSEIF {' OR '.join(_differs(c) for c in changed)} THEN",
+            f"  {_log(names, bound, new, 'U', cols)};",
+        ]
+    return _body("\n  ".join([*lines, "END IF"]), names, bound, "NEW.", "U")
+
+
+def _body(text: str, names: Names, bound: Bound, prefix: str, op: str) -> str:
+    fallback = _log(names, bound, pack_sql(bound.table.key, prefix), op)
+    return f"BEGIN\n  DECLARE CONTINUE HANDLER FOR SQLEXCEPTION\n    {fallback};\n  {text};\nEND"
+
+
+def _log(names: Names, bound: Bound, key: str, op: str, cols: str = "NULL", was: str = "NULL") -> str:
+    return (
+        f"INSERT INTO {names.changes} (tbl, `key`, was, op, cols, changed_at, own) VALUES "
+        f"({literal(bound.tag)}, {key}, {was}, '{op}', {cols}, {NOW}, @{quote(names.mark)} IS NOT NULL)"
+    )
+
+
+def _differs(column: Column) -> str:
+    """Texts byte by byte: the collation would not see a change of case or of trailing blanks."""
+    name = quote(column.name)
+    if column.kind in ("text", "bytes"):
+        return f"NOT (BINARY OLD.{name} <=> BINARY NEW.{name})"
+    return f"NOT (OLD.{name} <=> NEW.{name})"
+
+
+# --- scripts ---------------------------------------------------------------------------------------------------------
+
+TRIGGER_SESSION = "SET NAMES utf8mb4", "SET SESSION sql_mode = ''"
+"""A trigger keeps these settings of the session that makes it. Not strict: see the module."""
+
+
+def prepare_script(names: Names, bounds: Sequence[Bound]) -> str:
+    lines = [
+        f"-- Accord's objects in {names.database}, for the `mariadb` client. May be run again at any time.",
+        "-- Run it as an account that stays: the triggers run with its rights.",
+        f"USE {quote(names.database)};",
+    ]
+    lines += [f"{statement};" for statement in TRIGGER_SESSION]
+    for what, statement in table_statements(names):
+        lines += ["", f"-- {what}", f"{statement};"]
+    made = triggers(names, bounds)
+    if made:
+        lines += [
+            "",
+            "-- The triggers note the key of each row that changes, in the application's transaction.",
+            "DELIMITER //",
+        ]
+        lines += [f"{trigger.create}//" for trigger in made]
+        lines += ["DELIMITER ;"]
+    return "\n".join(lines) + "\n"
+
+
+def unprepare_statements(names: Names, found: Iterable[str]) -> list[str]:
+    """`found`: qualified names of the triggers that are there. The crosswalk goes last: it holds the links."""
+    drops = [f"DROP TRIGGER IF EXISTS {name}" for name in found]
+    return drops + [f"DROP TABLE IF EXISTS {name}" for name in (names.changes, names.fence, names.crosswalk)]
+
+
+# --- what is there ---------------------------------------------------------------------------------------------------
+
+
+def present_tables(session: Session, names: Names) -> set[str]:
+    """Which of Accord's tables are there, qualified."""
+    rows = session.query(
+        f"SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = {literal(names.database)}"
+        f" AND TABLE_NAME IN ({', '.join(literal(f'{names.prefix}_{n}') for n in ('changes', 'crosswalk', 'fence'))})"
+    )
+    return {qualified(names.database, name) for (name,) in rows}
+
+
+def present_triggers(session: Session, names: Names) -> dict[str, tuple[str, str]]:
+    """Accord's triggers in all databases that the account may see: qualified name -> (event and table, body)."""
+    rows = session.query(
+        "SELECT TRIGGER_SCHEMA, TRIGGER_NAME, EVENT_MANIPULATION, EVENT_OBJECT_TABLE, ACTION_STATEMENT"
+        " FROM information_schema.TRIGGERS WHERE ACTION_TIMING = 'AFTER'"
+        f" AND LOCATE({literal('INSERT INTO ' + names.changes)}, ACTION_STATEMENT) > 0"
+    )
+    return {qualified(s, n): (f"{event} {qualified(s, table)}", body) for s, n, event, table, body in rows}
+
+
+def problems(session: Session, names: Names, bounds: Sequence[Bound], system: str) -> list[Problem]:
+    """What is missing of Accord's objects, or was made for another mapping. Reads only."""
+    hint = "run `accord prepare`, or let an administrator run `accord prepare --print`"
+    tables, found = present_tables(session, names), present_triggers(session, names)
+    missing = [n for n in (names.changes, names.fence, names.crosswalk) if n not in tables]
+    listed = [Problem("not-prepared", f"there is no table {name}", hint, system=system) for name in missing]
+    if missing:
+        return listed
+    wanted = {t.name: t for t in triggers(names, bounds)}
+    for name, trigger in wanted.items():
+        entity = next(b.table.entity for b in bounds if qualified(b.database, b.table.name) == trigger.table)
+        if name not in found:
+            text = f"the trigger {name} is missing (or the account lacks the right TRIGGER to see it)"
+            listed.append(Problem("not-prepared", text, hint, system=system, entity=entity))
+        elif (f"{trigger.event} {trigger.table}", _plain(trigger.body)) != (found[name][0], _plain(found[name][1])):
+            text = f"the trigger {name} was made for another mapping"
+            listed.append(Problem("prepared-otherwise", text, hint, system=system, entity=entity))
+    for name in found.keys() - wanted.keys():
+        listed.append(Problem("prepared-otherwise", f"the trigger {name} is not needed any more", hint, system=system))
+    return listed
+
+
+def _plain(body: str) -> str:
+    return re.sub(r"\s+", " ", body).strip().rstrip(";")

@@ -1,0 +1,278 @@
+"""MariaDB as a system that takes part: `adapters.ports.System`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy.exc
+
+from adapters import watermark
+from adapters.mysql import capture, links, objects, reader
+from adapters.mysql.check import Check
+from adapters.mysql.connection import Session
+from adapters.mysql.describe import reflector
+from adapters.mysql.errors import number_of
+from adapters.mysql.sql import literal
+from adapters.mysql.tables import Bound
+from adapters.mysql.transaction import MariaTransaction, taken
+from adapters.ports import Decoder, Verdict
+from config.errors import AccordError, Problem, Transient
+from config.records import (
+    Batch,
+    Change,
+    Crosswalk,
+    Fence,
+    Gid,
+    Key,
+    Reading,
+    Stamp,
+    Table,
+    TableInfo,
+    Value,
+)
+
+NO_SUCH_TABLE = 1146
+TRIES = 3
+"""How often `prepare` asks for a table's lock; between two tries the application gets its turn."""
+
+
+class MariaSystem:
+    """See `adapters.ports.System`. Connects at the first call; one session reads, another writes."""
+
+    def __init__(self, config: Any, prefix: str) -> None:
+        self.name: str = config.name
+        self._config = config
+        self._names = objects.Names(prefix, config.target["database"])
+        self._session = Session(config)
+        self._writer = Session(config, mark=self._names.mark)
+        self._reflector = reflector(config, self._session)
+        self._bounds: dict[str, Bound] = {}
+        self._offset: Stamp = 0
+
+    # --- tables ------------------------------------------------------------------------------------------------------
+
+    def describe(self, table: str, schema: str | None) -> TableInfo | None:
+        with self._session.errors(), self._reflecting():
+            return self._reflector.describe(table, schema)
+
+    def tables(self, schema: str | None) -> list[str]:
+        with self._session.errors(), self._reflecting():
+            return self._reflector.tables(schema)
+
+    @contextmanager
+    def _reflecting(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlalchemy.exc.DBAPIError as error:
+            raise (error.orig or error) from error
+
+    def bind(self, tables: Sequence[Table]) -> None:
+        self._bounds = {t.entity: Bound(t, self._session, self._names.database) for t in tables}
+
+    def decoders(self, entity: str) -> tuple[Decoder | None, ...]:
+        return self._bounds[entity].decoders
+
+    # --- reading -----------------------------------------------------------------------------------------------------
+
+    def read(self, keys: Mapping[str, Sequence[Key]]) -> dict[str, dict[Key, Reading]]:
+        log = self._names.changes if self._logged() else None
+        return reader.read_all(self._session, self._bounds, keys, self._offset, log)
+
+    def _logged(self) -> bool:
+        captured = any(b.captured for b in self._bounds.values())
+        return captured and self._names.changes in objects.present_tables(self._session, self._names)
+
+    def scan(self, entity: str, after: Key | None, limit: int) -> list[Reading]:
+        return reader.scan(self._session, self._bounds[entity], after, limit, self._offset)
+
+    def count(self, entity: str) -> int:
+        return int(self._session.query(f"SELECT COUNT(*) FROM {self._bounds[entity].sql}")[0][0])
+
+    def find(self, entity: str, fields: Sequence[int], values: Sequence[Sequence[Value]]) -> list[tuple[Key, ...]]:
+        with self._session.errors():
+            return reader.find(self._session, self._bounds[entity], fields, values)
+
+    def crosswalk(self, entity: str, system: str, keys: Sequence[Key]) -> dict[Key, Gid]:
+        try:
+            with self._session.errors():
+                found = links.held(self._session, self._names, entity, [(system, key) for key in keys])
+        except AccordError as error:
+            if number_of(error.__cause__ or error) == NO_SUCH_TABLE:
+                return {}
+            raise
+        return {key: gid for (_, key), gid in found.items()}
+
+    def links(self, entity: str, gids: Sequence[Gid]) -> list[Crosswalk]:
+        try:
+            with self._session.errors():
+                return links.links_of(self._session, self._names, entity, gids)
+        except AccordError as error:
+            if number_of(error.__cause__ or error) == NO_SUCH_TABLE:
+                return []
+            raise
+
+    # --- capture -----------------------------------------------------------------------------------------------------
+
+    def verify(self, position: bytes | None) -> Verdict:
+        missing = self.prepared()
+        if missing:
+            return Verdict(True, f"changes may have been missed: {missing[0].message}")
+        return Verdict(False)
+
+    def changes(self, position: bytes | None, limit: int) -> Batch:
+        places = watermark.unpack(position)
+        held = capture.load(places.log)
+        found, ids, more = self._from_log(held, limit)
+        marks = dict(places.marks)
+        for entity, bound in self._bounds.items():
+            if bound.table.capture != "watermark" or bound.modified is None:
+                continue
+            if limit - len(found) <= 0:
+                more = True
+                break
+            page, marks[entity] = self._from_marks(bound, marks.get(entity), limit - len(found))
+            found += watermark.changes(entity, page)
+            more = more or page.more
+        log = capture.dump(ids or held)
+        return Batch(found, watermark.pack(watermark.Places(log, marks)), more)
+
+    def _from_log(self, held: capture.Ranges, limit: int) -> tuple[list[Change], capture.Ranges, bool]:
+        tables = objects.by_table(self._bounds.values())
+        if not tables:
+            return [], [], False
+        return capture.log_changes(self._session, self._names.changes, tables, held, limit)
+
+    def _from_marks(
+        self, bound: Bound, position: watermark.Position | None, limit: int
+    ) -> tuple[watermark.Page, watermark.Position]:
+        source = capture.Marks(self._session, bound)
+        overlap = self._config.overlap
+        # One snapshot: what commits between two of these statements must not count as handed out.
+        with self._snapshot():
+            now = stamp_now()
+            if position is None:
+                begun = watermark.start(source, now, overlap)
+                return watermark.Page([], begun, False), begun
+            page = watermark.following(source, position, limit, now, overlap)
+            return page, page.position
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[None]:
+        self._session.query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        self._session.query(reader.SNAPSHOT)
+        try:
+            yield
+        finally:
+            if self._session.open:
+                self._session.query("COMMIT")
+
+    def acknowledge(self, position: bytes | None) -> None:
+        held = capture.load(watermark.unpack(position).log)
+        if held:
+            capture.forget(self._session, self._names.changes, held)
+
+    # --- Accord's objects --------------------------------------------------------------------------------------------
+
+    def check(self) -> list[Problem]:
+        done = not self.prepared()
+        return Check(self._session, self._names, list(self._bounds.values()), self.name, done).run()
+
+    def prepared(self) -> list[Problem]:
+        return objects.problems(self._session, self._names, list(self._bounds.values()), self.name)
+
+    def prepare_sql(self) -> str:
+        return objects.prepare_script(self._names, list(self._bounds.values()))
+
+    def prepare(self) -> None:
+        """DDL commits by itself: each step may be repeated, and a second run completes what a first one began."""
+        wanted = objects.triggers(self._names, list(self._bounds.values()))
+        statements = [text for _, text in objects.table_statements(self._names)]
+        surplus = objects.present_triggers(self._session, self._names).keys() - {t.name for t in wanted}
+        statements += [f"DROP TRIGGER IF EXISTS {name}" for name in surplus]
+        statements += [t.create for t in wanted]
+        maker = Session(self._config)
+        try:
+            for statement in (*objects.TRIGGER_SESSION, *statements):
+                patiently(maker, statement)
+        finally:
+            maker.close()
+
+    def unprepare_sql(self) -> str:
+        found = objects.present_triggers(self._session, self._names)
+        statements = objects.unprepare_statements(self._names, found)
+        head = f"-- Removes every trace of Accord from {self._names.database}; the links go last."
+        return "\n".join([head, *(f"{s};" for s in statements)]) + "\n"
+
+    def unprepare(self) -> None:
+        for statement in objects.unprepare_statements(
+            self._names, objects.present_triggers(self._session, self._names)
+        ):
+            patiently(self._session, statement)
+
+    def link_count(self) -> int:
+        if self._names.crosswalk not in objects.present_tables(self._session, self._names):
+            return 0
+        return int(self._session.query(f"SELECT COUNT(*) FROM {self._names.crosswalk}")[0][0])
+
+    # --- clock and fence ---------------------------------------------------------------------------------------------
+
+    def clock(self) -> Stamp:
+        """The best of three: the shortest round trip hides the least."""
+        best: tuple[int, int] | None = None
+        for _ in range(3):
+            before = stamp_now()
+            there = int(self._session.query("SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))")[0][0])
+            after = stamp_now()
+            measured = (after - before, there - (before + after) // 2)
+            best = measured if best is None else min(best, measured)
+        assert best is not None
+        self._offset = best[1]
+        return self._offset
+
+    def fence(self) -> Fence | None:
+        if self._names.fence not in objects.present_tables(self._session, self._names):
+            return None
+        found = self._session.query(f"SELECT agent, epoch, round FROM {self._names.fence} WHERE id = 1")
+        return Fence(found[0][0], int(found[0][1]), int(found[0][2])) if found else None
+
+    def take_fence(self, agent: str) -> Fence:
+        session, name = self._writer, self._names.fence
+        session.query("START TRANSACTION")
+        try:
+            session.query(f"INSERT INTO {name} VALUES (1, {literal(agent)}, 0, 0) ON DUPLICATE KEY UPDATE id = 1")
+            there, epoch, last = session.query(f"SELECT agent, epoch, round FROM {name} WHERE id = 1 FOR UPDATE")[0]
+            if there != agent:
+                raise taken(self.name, there, agent)
+            session.query(f"UPDATE {name} SET epoch = epoch + 1 WHERE id = 1")
+            session.query("COMMIT")
+        except BaseException:
+            session.close()  # and with it the transaction
+            raise
+        return Fence(agent, int(epoch) + 1, int(last))
+
+    def begin(self, fence: Fence) -> MariaTransaction:
+        return MariaTransaction(self._writer, self._names, self._bounds, fence, self.name)
+
+    def close(self) -> None:
+        self._session.close()
+        self._writer.close()
+        self._reflector.engine.dispose()
+
+
+def stamp_now() -> Stamp:
+    return time.time_ns() // 1000
+
+
+def patiently(session: Session, statement: str) -> None:
+    """Run DDL that may have to wait for a table's lock: not long at a time, because others queue behind it (I12)."""
+    for last in (*[False] * (TRIES - 1), True):
+        try:
+            session.query(statement)
+            return
+        except Transient:
+            if last:
+                raise
+            time.sleep(0.5)

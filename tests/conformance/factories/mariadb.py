@@ -1,0 +1,178 @@
+"""MariaDB: a database and an application account per test, on the run's own server."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from adapters.open import open_system
+from adapters.ports import System
+from tests.conformance.backend import Run
+from tests.servers import ADMIN, PASSWORD, MariaServer, program
+
+TYPES = {
+    "auto": "INT NOT NULL AUTO_INCREMENT PRIMARY KEY",
+    "int": "INT",
+    "bigint": "BIGINT",
+    "text": "VARCHAR(200)",
+    "text20": "VARCHAR(20)",
+    "char10": "CHAR(10)",
+    "char1": "CHAR(1)",
+    "long": "LONGTEXT",
+    "decimal": "DECIMAL(12, 2)",
+    "exact": "DECIMAL(30, 10)",
+    "double": "DOUBLE",
+    "real": "FLOAT",
+    "bool": "BOOLEAN",
+    "date": "DATE",
+    "datetime": "DATETIME(6)",
+    "seconds": "DATETIME(0)",
+    "zoned": "TIMESTAMP(6) NULL",
+    "time": "TIME(6)",
+    "bytes": "LONGBLOB",
+    "json": "JSON",
+    "uuid": "UUID",
+    "unknown": "GEOMETRY",
+}
+
+
+def run(connection: Any, text: str, parameters: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        # With parameters the driver takes % for its own; without any it leaves the text alone.
+        cursor.execute(text.replace("%", "%%").replace("?", "%s") if parameters else text, parameters or None)
+        return list(cursor.fetchall())
+
+
+@dataclass
+class MariaDatabase:
+    server: MariaServer
+    name: str
+    account: str
+    systems: list[System] = field(default_factory=list)
+
+    def define(self, *statements: str) -> None:
+        for statement in statements:
+            self.sql(statement)
+        for schema, name in self.sql(
+            "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES"
+            " WHERE TABLE_SCHEMA IN (?, ?) AND TABLE_NAME NOT LIKE 'accord%'",
+            self.name,
+            f"{self.name}_other",
+        ):
+            table = f"{quote(schema)}.{quote(name)}"
+            self.sql(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO '{self.account}'@'%'")
+
+    def sql(self, text: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        with closing(self.server.connect(self.name)) as connection:
+            return run(connection, text, parameters)
+
+    def app(self, text: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        with closing(self.server.connect(self.name, self.account)) as connection:
+            return run(connection, text, parameters)
+
+    @contextmanager
+    def people(self) -> Iterator[Run]:
+        with closing(self.server.connect(self.name, self.account)) as connection:
+            connection.begin()
+            try:
+                yield lambda text, *parameters: run(connection, text, parameters)
+            except BaseException:
+                connection.rollback()
+                raise
+            connection.commit()
+
+    def script(self, text: str) -> None:
+        command = [program("mariadb"), "--no-defaults", f"--socket={self.server.socket_path}"]
+        command += [f"--user={ADMIN}", f"--password={PASSWORD}", "--default-character-set=utf8mb4", self.name]
+        done = subprocess.run(command, input=text, text=True, capture_output=True)
+        assert done.returncode == 0, done.stderr
+
+    def dump(self) -> list[str]:
+        command = [program("mariadb-dump"), "--no-defaults", f"--socket={self.server.socket_path}", "--no-data"]
+        command += [f"--user={ADMIN}", f"--password={PASSWORD}", "--triggers", "--routines", "--events", self.name]
+        done = subprocess.run([*command, "--skip-dump-date"], text=True, capture_output=True, check=True)
+        grants = [
+            str(row) for row in self.sql("SELECT * FROM mysql.tables_priv WHERE Db = ? ORDER BY 1, 2, 3, 4", self.name)
+        ]
+        return [*done.stdout.splitlines(), *grants]
+
+    def system(self, name: str = "crm", **options: Any) -> System:
+        prefix = options.pop("prefix", "accord")
+        given = {"lock_timeout": 1_000_000, "statement_timeout": 60_000_000, "overlap": 5_000_000, **options}
+        target = {"host": self.server.host, "port": self.server.port, "user": ADMIN, "database": self.name}
+        config = SimpleNamespace(name=name, dialect="mysql", target=target, secret=lambda: PASSWORD, **given)
+        system = open_system(config, prefix)
+        self.systems.append(system)
+        return system
+
+    def close(self) -> None:
+        for system in self.systems:
+            system.close()
+        for name in (self.name, f"{self.name}_other"):
+            self.server.drop_database(name)
+        with closing(self.server.connect()) as connection:
+            run(connection, f"DROP USER '{self.account}'@'%'", ())
+
+
+class Maria:
+    name = "mariadb"
+    types = TYPES
+    schema = None
+    sequence = "NEXTVAL(numbers)"
+    setup = ("CREATE SEQUENCE numbers START WITH 42",)
+    now = "UTC_TIMESTAMP(6)"
+    single = False
+
+    def __init__(self, server: MariaServer) -> None:
+        self._server = server
+
+    def create(self) -> MariaDatabase:
+        name = self._server.create_database()
+        account = self._server.create_user(f"app_{name}")
+        with closing(self._server.connect()) as connection:
+            run(connection, f"GRANT USAGE ON *.* TO '{account}'@'%'", ())
+            # USE needs some right on the database; this one gives nothing of its tables.
+            run(connection, f"GRANT CREATE TEMPORARY TABLES ON {quote(name)}.* TO '{account}'@'%'", ())
+        return MariaDatabase(self._server, name, account)
+
+    def quote(self, name: str) -> str:
+        return quote(name)
+
+    def text(self, expression: str) -> str:
+        return f"CAST({expression} AS CHAR)"
+
+    def hex(self, expression: str) -> str:
+        return f"HEX({expression})"
+
+    def bytes(self, value: bytes) -> str:
+        return f"x'{value.hex()}'"
+
+    def exact(self, text: str) -> str:
+        return text
+
+    def upper_trigger(self, table: str, column: str, key: str) -> list[str]:
+        return [
+            f"CREATE TRIGGER app_upper_{event.lower()} BEFORE {event} ON {table} FOR EACH ROW"
+            f" SET NEW.{column} = UPPER(NEW.{column})"
+            for event in ("INSERT", "UPDATE")
+        ]
+
+    def touch_trigger(self, table: str, key: str, other: str, other_key: str, column: str) -> list[str]:
+        return [
+            f"CREATE TRIGGER app_touch AFTER UPDATE ON {table} FOR EACH ROW"
+            f" UPDATE {other} SET {column} = 'touched' WHERE {other_key} = NEW.{key}"
+        ]
+
+
+def quote(name: str) -> str:
+    return "`" + name.replace("`", "``") + "`"
+
+
+def make(request: pytest.FixtureRequest) -> Maria:
+    return Maria(request.getfixturevalue("mariadb"))
