@@ -42,7 +42,7 @@ class Catalog:
         database: Database,
         entities: Mapping[str, Sequence[str]],
         systems: Sequence[str],
-        refs: Mapping[str, Sequence[str]],
+        refs: Mapping[str, Sequence[str]] | None,
         readonly: bool,
     ) -> None:
         if len(systems) > MOST_SYSTEMS:
@@ -56,10 +56,15 @@ class Catalog:
         self.layouts: dict[int, Layout] = {}
         self.now: dict[str, Layout] = {}  # by entity: the layout in use
         for name, fields in entities.items():
-            self._lay_out(database, name, tuple(fields), tuple(refs.get(name, ())), readonly)
+            self._lay_out(database, name, tuple(fields), None if refs is None else tuple(refs.get(name, ())), readonly)
 
     def _lay_out(
-        self, database: Database, entity: str, fields: tuple[str, ...], refs: tuple[str, ...], readonly: bool
+        self,
+        database: Database,
+        entity: str,
+        fields: tuple[str, ...],
+        refs: tuple[str, ...] | None,
+        readonly: bool,
     ) -> None:
         number = self.entities[entity]
         known = [
@@ -68,6 +73,8 @@ class Catalog:
                 "SELECT id, fields, refs FROM layout WHERE entity = ? ORDER BY id", (number,)
             )
         ]
+        if refs is None:  # nobody says: as it was
+            refs = tuple(f for f in known[-1].refs if f in fields) if known else ()
         for layout in known:
             places = tuple(layout.fields.index(f) if f in layout.fields else None for f in fields)
             self.layouts[layout.id] = Layout(

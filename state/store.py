@@ -36,7 +36,9 @@ REVIEW = (
 class Store:
     """Implements `State`. Make one with `open` or `scratch`."""
 
-    def __init__(self, data: Database, entities: Fields, systems: Sequence[str], refs: Fields, readonly: bool) -> None:
+    def __init__(
+        self, data: Database, entities: Fields, systems: Sequence[str], refs: Fields | None, readonly: bool
+    ) -> None:
         self.database = data
         self.readonly = readonly
         self._names = entities, systems, refs
@@ -59,13 +61,14 @@ class Store:
     ) -> Store:
         """Open the file; a writer makes it (mode 0600), or brings it to the present schema.
 
-        `entities`: field names in the order of `Entity.fields`; `refs`: those that are references. A writer should
-        hold the `StateLock`. ConfigError: no state file, a newer or a damaged one, a folder that cannot be written.
+        `entities`: field names in the order of `Entity.fields`; `refs`: those that are references (None: as before).
+        A writer should hold the `StateLock`. ConfigError: no state file, a newer or a damaged one, a folder that
+        cannot be written.
         """
         path = Path(path)
         data = database.readable(path) if readonly else database.writable(path)
         try:
-            return cls(data, entities, systems, refs or {}, readonly)
+            return cls(data, entities, systems, refs, readonly)
         except BaseException:
             data.close()
             raise
@@ -76,10 +79,10 @@ class Store:
     ) -> Store:
         """A state that is written freely and thrown away: a copy of the file at `path`, or empty if there is none."""
         if path is None or not Path(path).exists():
-            return cls(database.scratch(), entities, systems, refs or {}, False)
+            return cls(database.scratch(), entities, systems, refs, False)
         with_file = database.readable(Path(path))
         try:
-            return cls(with_file.copy(), entities, systems, refs or {}, False)
+            return cls(with_file.copy(), entities, systems, refs, False)
         finally:
             with_file.close()
 

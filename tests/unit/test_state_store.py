@@ -319,6 +319,8 @@ def test_children_follow_the_agreed_reference(store: Store, path: Path) -> None:
     order = Record(C, "order", {"crm": Link("9")}, version(A, "N1"))
     store.commit(Decided(1, 10, records=[customer(A, "A", crm="1"), customer(B, "B", A, crm="2"), order]))
     assert store.children([A]) == {A: [("customer", B), ("order", C)]}
+    with closing(Store.open(path, ENTITIES, SYSTEMS)) as unsaid:  # refs stay what they were
+        assert unsaid.children([A]) == {A: [("customer", B), ("order", C)]}
     record = load(store, C, "order")
     record.version = version(B, "N1")
     other = load(store, B)
@@ -569,6 +571,8 @@ def test_a_changed_mapping_finds_the_old_values_under_their_names(store: Store, 
         changed.commit(Decided(2, 11, records=[record]))
         assert load(changed, A) == record  # the image has the new layout, the version still the old one
         assert changed.children([B]) == {}
+    with closing(Store.open(path, {"customer": ["name", "email"]}, SYSTEMS)) as unsaid:
+        assert load(unsaid, A).images["crm"] == image("Acme", "a@acme.example", stamp=6)
     with closing(Store.open(path, ENTITIES, SYSTEMS, refs=REFS)) as back:
         assert back.children([B]) == {B: [("customer", A)]}
         version_now = load(back, A).version
