@@ -340,7 +340,7 @@ class MemoryTransaction:
 
     def encoded(self, table: Table, values: Mapping[int, Value]) -> dict[int, Raw]:
         """Canonical -> what the column keeps."""
-        return {i: self.system.stored(table, i, raw_of(v)) for i, v in values.items()}
+        return {i: self.system.stored(table, i, raw_of(table.types[i], v)) for i, v in values.items()}
 
     def put(self, entity: str, key: Key, row: Row | None) -> None:
         self.overlay.setdefault(entity, {})[key] = row
@@ -427,15 +427,18 @@ def matching(table: Table, rows: Mapping[Key, Row], fields: Sequence[int], wante
     )
 
 
-def raw_of(value: Value) -> Raw:
+def raw_of(kind: str, value: Value) -> Raw:
     """Canonical -> raw; the column then keeps what it can."""
-    if isinstance(value, bool):
+    if value is None:
+        return None
+    if kind in ("int", "bool"):
+        assert isinstance(value, (int, Decimal)) and value == int(value)
         return int(value)
-    if isinstance(value, Decimal):
+    if kind == "decimal":
+        assert isinstance(value, (int, Decimal))
         return f"{value:f}"
-    if value is None or isinstance(value, (int, str)):
-        return value
-    raise TypeError(f"the in-memory system stores no {type(value).__name__}")
+    assert isinstance(value, str), f"the in-memory system stores no {type(value).__name__} as {kind}"
+    return value
 
 
 def taken(name: str, fence: Fence | None) -> Taken:

@@ -1,0 +1,39 @@
+"""The `world` fixture: a world with one entity `thing`, described in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from config.records import Entity, Field
+
+from .build import things
+from .harness import World
+
+MakeWorld = Callable[..., World]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[MakeWorld]:
+    """`world(fields, systems, …)`: options of the entity, `world_options` for the world, `engine` for the engine."""
+    made: list[World] = []
+
+    def make(
+        names: str | Sequence[Field | str] = "np",
+        systems: str = "ab",
+        *,
+        engine: dict[str, Any] | None = None,
+        world_options: dict[str, Any] | None = None,
+        more: Sequence[Entity] = (),
+        **options: Any,
+    ) -> World:
+        entity = things(names, systems, **options)
+        made.append(World(tmp_path, entity, *more, systems=systems, options=engine, **(world_options or {})))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.stop()
