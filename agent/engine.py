@@ -18,7 +18,7 @@ from agent import contact, crash
 from agent.casework import Bound, topological
 from agent.identity import Row
 from agent.round import Report, Round
-from agent.values import fitter
+from agent.values import fitter, rounding
 from config.errors import Problem, Transient
 from config.records import Entity, Gid, Stamp
 from state.ports import Decided, Look, Pending, State
@@ -101,7 +101,8 @@ class Engine:
         fits = tuple(None if c is None or entity.fields[i].ref else fitter(c) for i, c in enumerate(table.columns))
         refs = {i: ref for i in places if (ref := entity.fields[i].ref) is not None}
         window = self.options.stale_windows.get(system, 0)
-        decoders = self.systems[system].decoders(entity.name)
+        plain = self.systems[system].decoders(entity.name)
+        decoders = tuple(rounding(d, spec.scale) for d, spec in zip(plain, entity.fields, strict=True))
         return Bound(table, self.ranks[system], decoders, fits, places, refs, window)
 
     # --- running ----------------------------------------------------------------------------------------------------

@@ -216,8 +216,9 @@ class Round:
     def merge(self) -> None:
         """What is agreed, and what each system is to be written. Pure but for the references that are looked up."""
         engine = self.engine
-        rules = Rules(self.now, engine.options.tolerance, engine.ranks)
         for name in engine.order:
+            tolerance = engine.entities[name].tolerance
+            rules = Rules(self.now, engine.options.tolerance if tolerance is None else tolerance, engine.ranks)
             creatable = [s for s, t in engine.entities[name].tables.items() if engine.may_create(name, s) and t.write]
             for case in self.cases[name].values():
                 self.report.looked += 1

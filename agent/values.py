@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_UP, Decimal
 
-from config.records import Column, Stamp, Value
+from config.records import Column, Raw, Stamp, Value
 
 Fit = Callable[[Value], Value]
 
@@ -94,6 +94,13 @@ def _round(value: Value, scale: int) -> Value:
     if isinstance(exponent, int) and -exponent <= scale:
         return value
     return value.quantize(Decimal(1).scaleb(-scale), ROUND_HALF_UP)
+
+
+def rounding(decode: Callable[[Raw], Value] | None, scale: int | None) -> Callable[[Raw], Value] | None:
+    """A decoder of a field that is declared as decimal(scale): what is agreed has so many digits after the point."""
+    if decode is None or scale is None:
+        return decode
+    return lambda raw: _round(decode(raw), scale)
 
 
 def _double(value: Value) -> Value:

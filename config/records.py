@@ -242,6 +242,7 @@ class Entity:
     create: Mapping[str, bool] = field(default_factory=dict)  # by system; may Accord create records there
     first_contact: str = "plan"  # plan | auto
     units: tuple[tuple[int, ...], ...] = ()  # fields merged as one value: singles, and groups
+    tolerance: int | None = None  # µs: edits this close are simultaneous; None: as the agent says
 
     def index(self, name: str) -> int:
         return next(i for i, f in enumerate(self.fields) if f.name == name)
