@@ -27,7 +27,7 @@ class Known(NamedTuple):
     id: int
     entity: str
     version: Version | None
-    agreed: bytes | None
+    agreed: bytes | None  # the version encoded; None: not in the layout of today
     links: dict[str, Link]
     images: dict[str, Image]
     frozen: bytes | None
@@ -72,8 +72,9 @@ class Reading:
         for id, gid, layout, agreed, reasons, frozen, stale, revived in rows:
             version = None if agreed is None else self._version(layout, agreed, reasons)
             record = Record(gid, entity, {}, version, {}, unpack_frozen(frozen), unpack_stale(stale), revived)
-            found[id] = record, agreed
-            self.known[gid] = Known(id, entity, version, agreed, {}, {}, frozen, stale, revived)
+            usable = agreed if self.catalog.layouts[layout].places is None else None
+            found[id] = record, usable
+            self.known[gid] = Known(id, entity, version, usable, {}, {}, frozen, stale, revived)
         self._sides(found)
         return {record.gid: record for record, _ in found.values()}
 
@@ -103,7 +104,7 @@ class Reading:
             if raws is None:
                 continue
             lay = layouts[layout]
-            if stands == agreed and record.version is not None and lay.places is None:
+            if lay.places is None and stands == agreed and record.version is not None:
                 values, stamps = record.version.values, record.version.stamps
             else:
                 values, stamps = unpack_pair(stands)

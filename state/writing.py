@@ -40,6 +40,7 @@ class Writing:
         self.decided = decided
         self.at = decided.at
         self.ids: dict[Gid, int] = {}
+        self.new: list[Gid] = []  # records that the file has not
         self.agreed: dict[Gid, tuple[Version, bytes]] = {}  # encoded in this commit; images are often equal to it
         self.tombs: list[tuple[int, int, Key, int, Stamp]] = []
 
@@ -74,17 +75,14 @@ class Writing:
         named.update(gid for pair in d.merged for gid in pair)
         named.update(self._parents(records))
         self.ids = self.reading.ids(named)
-        new = [record for record in records if record.gid not in self.ids]
+        self.new = [record.gid for record in records if record.gid not in self.ids]
         first = int(self.database.value("SELECT coalesce(max(id), 0) + 1 FROM record"))
-        self.ids.update((record.gid, first + place) for place, record in enumerate(new))
-        self.database.many(
-            "INSERT INTO record (id, gid, entity, layout) VALUES (?, ?, ?, ?)",
-            [(self.ids[r.gid], r.gid, self.catalog.entities[r.entity], self.catalog.now[r.entity].id) for r in new],
-        )
+        self.ids.update((gid, first + place) for place, gid in enumerate(self.new))
 
     def _parents(self, records: Iterable[Record]) -> Iterable[Gid]:
         for record in records:
-            yield from self._ref_values(record).values()
+            if self.catalog.now[record.entity].refs:
+                yield from self._ref_values(record).values()
 
     def _ref_values(self, record: Record) -> dict[str, Gid]:
         layout = self.catalog.now[record.entity]
@@ -151,12 +149,23 @@ class Writing:
         images: list[tuple[Any, ...]] = []
         sides: list[list[Any]] = []
         removed: list[tuple[int]] = []
-        before = self._before(records)
+        new = set(self.new)
+        added: list[tuple[Any, ...]] = []
+        before = self._before([record for record in records if record.gid not in new])
         for record in records:
             known = before.get(record.gid)
-            if (row := self._row(record, known)) is not None:
+            if (row := self._row(record, known)) is None:
+                pass
+            elif known is None:
+                added.append((*row, record.gid, self.catalog.entities[record.entity]))
+            else:
                 rows.append(row)
             self._side_rows(record, known, sides, images, removed)
+        self.database.many(
+            "INSERT INTO record (layout, agreed, reasons, frozen, stale, revived, id, gid, entity) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            added,
+        )
         self.database.many(
             "UPDATE record SET layout = ?, agreed = ?, reasons = ?, frozen = ?, stale = ?, revived = ? WHERE id = ?",
             rows,
@@ -197,8 +206,9 @@ class Writing:
     def _row(self, record: Record, known: Known | None) -> tuple[Any, ...] | None:
         frozen, stale = pack_frozen(record.frozen), pack_stale(record.stale)
         version = record.version
-        if known is not None and known.agreed is not None and version is known.version:
-            self.agreed[record.gid] = (known.version, known.agreed)  # type: ignore[assignment]
+        if known is not None and version is not None and version is known.version:
+            if known.agreed is not None:
+                self.agreed[record.gid] = (version, known.agreed)
             if (frozen, stale, record.revived) == (known.frozen, known.stale, known.revived):
                 return None
         agreed = reasons = None
@@ -217,27 +227,29 @@ class Writing:
         images: list[tuple[Any, ...]],
         removed: list[tuple[int]],
     ) -> None:
-        entity, base = self.catalog.entities[record.entity], self.ids[record.gid] * SLOT
+        entity, id, systems = self.catalog.entities[record.entity], self.ids[record.gid], self.catalog.systems
         old = known.links if known else {}
         seen = known.images if known else {}
         whole = record.gid not in self.reading.known  # nothing is remembered of its images
-        for system in record.links.keys() | record.images.keys():
-            number = self.catalog.systems[system]
+        if not record.links.keys() <= systems.keys():
+            raise ValueError(
+                f"record {record.gid} has links to {', '.join(record.links)}; the state knows {', '.join(systems)}"
+            )
+        for system, number in systems.items():
             link, image, past = record.links.get(system), record.images.get(system), old.get(system)
-            if past is not None and (link is None or link.key != past.key):
-                self.tombs.append((entity, number, past.key, self.ids[record.gid], self.at))
             if not whole and image is seen.get(system) and link == past:
+                continue
+            if past is not None and (link is None or link.key != past.key):
+                self.tombs.append((entity, number, past.key, id, self.at))
+            if link is None and image is None:
+                if known is not None:
+                    removed.append((id * SLOT + number,))
                 continue
             blobs = NO_IMAGE if image is None else self._blobs(record.entity, record.gid, image)
             if link is not None and link == past:
-                images.append((*blobs, base + number))
+                images.append((*blobs, id * SLOT + number))
             else:
-                sides.append([base + number, entity, number, *_link(link), *blobs])
-        for system in (old.keys() | seen.keys()) - record.links.keys() - record.images.keys():
-            number = self.catalog.systems[system]
-            removed.append((base + number,))
-            if system in old:
-                self.tombs.append((entity, number, old[system].key, self.ids[record.gid], self.at))
+                sides.append([id * SLOT + number, entity, number, *_link(link), *blobs])
 
     def _blobs(self, entity: str, gid: Gid, image: Image) -> Blobs:
         version, agreed = self.agreed.get(gid, (None, b""))

@@ -580,6 +580,34 @@ def test_a_changed_mapping_finds_the_old_values_under_their_names(store: Store, 
         assert load(back, A).images["crm"] == Image(("Acme", None), ("Acme", None), (6, -1), 6)
 
 
+def test_an_image_taken_after_the_mapping_changed_stands_for_the_version_before_it(store: Store, path: Path) -> None:
+    store.commit(Decided(1, 10, records=[customer(A, "Acme", crm="1")]))
+    store.close()
+    with closing(Store.open(path, {"customer": ["email", "name"]}, SYSTEMS)) as changed:
+        record = load(changed, A)
+        assert record.version is not None
+        record.images["crm"] = Image((None, "Acme"), record.version.values, record.version.stamps, 8)
+        changed.commit(Decided(2, 11, records=[record]))
+        record = load(changed, A)
+        record.version = version("e", "Acme Ltd", stamp=9)
+        changed.commit(Decided(3, 12, records=[record]))
+        assert load(changed, A).images["crm"] == Image((None, "Acme"), (None, "Acme"), (0, 5), 8)
+
+
+def test_bytes_that_are_equal_under_two_mappings_are_not_the_same_values(path: Path) -> None:
+    record = customer(A, "x", crm="1")
+    record.version = version(None, "x")
+    with closing(Store.open(path, {"customer": ["name", "code"]}, SYSTEMS)) as store:
+        store.commit(Decided(1, 10, records=[record]))
+    with closing(Store.open(path, {"customer": ["email", "name"]}, SYSTEMS)) as changed:
+        record = load(changed, A)
+        record.images["crm"] = image(None, "x", stamp=5)
+        changed.commit(Decided(2, 11, records=[record]))
+        back = load(changed, A)
+        assert back.version is not None and back.version.values == (None, None)
+        assert back.images["crm"].values == (None, "x")
+
+
 def test_a_system_that_does_not_take_part_any_more_is_left_alone(store: Store, path: Path) -> None:
     store.commit(Decided(1, 10, records=[customer(A, "Acme", crm="1", erp="E1")]))
     store.close()
