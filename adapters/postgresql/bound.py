@@ -1,0 +1,199 @@
+"""A bound table with the pieces of SQL that all statements about it are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from adapters.convert import POSTGRESQL, Encoder, constant, decoder, encoder
+from adapters.keys import pack, params
+from adapters.ports import Decoder
+from adapters.postgresql.session import Session
+from adapters.postgresql.sql import cast, column_of, literal, qualified, quote
+from adapters.rows import archive_columns, archived, expression, modified_stamp
+from config.records import Column, Key, Raw, Reading, Stamp, Table, Value
+
+Raws = tuple[Raw, ...]
+
+DEFAULTS = """
+SELECT a.attname,
+    CASE WHEN a.attidentity <> '' THEN format('nextval(%L::regclass)', pg_get_serial_sequence($1, a.attname))
+         WHEN a.attgenerated = '' THEN pg_get_expr(d.adbin, d.adrelid) END,
+    a.attidentity::text
+FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+WHERE a.attrelid = $1::regclass AND a.attnum > 0 AND NOT a.attisdropped
+"""
+
+
+class Bound:
+    """Rows are selected as `keys`, then `raws`: all as the server's own text, which is exact (I3)."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self.entity = table.entity
+        self.name = qualified(table.schema, table.name)
+        self.tag = f"{table.schema}.{table.name}" if table.schema else table.name
+        """What `accord_changes.tbl` holds for this table."""
+        self.columns: list[tuple[int, Column]] = [(i, c) for i, c in enumerate(table.columns) if c is not None]
+        self.width = len(table.key)
+        self._gone = archived(table) if table.archive or table.restore else None
+        self._stamp = modified_stamp(table)
+        self._whole = len(self.columns) == len(table.columns)
+        self.decoders: tuple[Decoder | None, ...] = tuple(
+            None if c is None else decoder(c, t, table, POSTGRESQL)
+            for c, t in zip(table.columns, table.types, strict=True)
+        )
+        self._defaults: tuple[dict[str, str], bool] | None = None
+        self._modified_type: str | None = None
+        self._hex = [c.kind == "bytes" for c in table.key]
+
+    # --- what is selected --------------------------------------------------------------------------------------------
+
+    @cached_property
+    def keys(self) -> str:
+        return ", ".join(f"t.{quote(c.name)}::text" for c in self.table.key)
+
+    @cached_property
+    def raws(self) -> str:
+        return ", ".join(f"t.{quote(c.name)}::text" for _, c in self.columns) or "NULL"
+
+    @cached_property
+    def selected(self) -> str:
+        """Keys, raws, those columns that tell whether it is archived, its own time: what `reading` takes apart."""
+        archive = [f"t.{quote(c.name)}::text" for c in archive_columns(self.table)]
+        modified = f"{self.modified}::text" if self.modified else "NULL"
+        return ", ".join([self.keys, self.raws, *archive, modified])
+
+    def reading(self, row: Sequence[Any], offset: Stamp) -> Reading:
+        """`offset`: the server's clock minus the agent's."""
+        end = self.width + max(len(self.columns), 1)
+        stamp = None if row[-1] is None else self._stamp(row[-1])
+        return Reading(
+            self.key(row),
+            self.spread(row[self.width : end]),
+            self._gone is not None and self._gone(row[end:-1]),
+            None if stamp is None else stamp - offset,
+        )
+
+    def key(self, row: Sequence[Any]) -> Key:
+        """The key of a row that begins with `keys`."""
+        if self.width == 1 and not self._hex[0]:
+            return str(row[0])
+        return pack([t[2:] if h else t for t, h in zip(row, self._hex, strict=False)])
+
+    def spread(self, texts: Sequence[Raw]) -> Raws:
+        """One raw per field, from one per mapped column."""
+        if self._whole:
+            return tuple(texts)
+        full: list[Raw] = [None] * len(self.table.columns)
+        for (i, _), text in zip(self.columns, texts, strict=False):
+            full[i] = text
+        return tuple(full)
+
+    # --- how rows are found ------------------------------------------------------------------------------------------
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The columns of `s` that hold keys. No application's column is called so: texts of the configuration that
+        stand in a statement beside `s` mean the table."""
+        return [f"accord_k{i}" for i in range(self.width)]
+
+    @cached_property
+    def on(self) -> str:
+        """t and s are the same row: by the index, and by the very same text (a collation may see two as equal)."""
+        parts = []
+        for column, name in zip(self.table.key, self.names, strict=True):
+            parts.append(f"t.{quote(column.name)} = {cast(f's.{name}', column)}")
+            if column.kind not in ("int", "bytes"):
+                parts.append(f't.{quote(column.name)}::text = s.{name} COLLATE "C"')
+        return " AND ".join(parts)
+
+    def split(self, keys: Sequence[Key]) -> list[list[str]]:
+        """Keys as one list per key column. ValueError for what cannot be a key of this table."""
+        if self.width == 1 and self.table.key[0].kind not in ("int", "bytes"):
+            return [list(keys)]
+        rows = [params(self.table.key, key, POSTGRESQL) for key in keys]
+        return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in self.table.key]
+
+    def possible(self, key: Key) -> bool:
+        try:
+            return all(
+                _fits(c, t) for c, t in zip(self.table.key, params(self.table.key, key, POSTGRESQL), strict=True)
+            )
+        except ValueError:
+            return False
+
+    # --- values ------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _encoders(self) -> dict[int, Encoder]:
+        return {}
+
+    def column(self, index: int) -> Column:
+        column = self.table.columns[index]
+        assert column is not None, f"{self.entity}: field {index} has no place in {self.table.system}"
+        return column
+
+    def encoder(self, index: int, sample: Callable[[int], Raw]) -> Encoder:
+        """Canonical -> text for this field's column. `sample` finds a value that stands there now, where it matters."""
+        if index not in self._encoders:
+            column, type = self.column(index), self.table.types[index]
+            raw = sample(index) if column.kind == "text" and type in ("bool", "datetime") else None
+            made = encoder(column, type, self.table, POSTGRESQL, raw)
+            if raw is None and column.kind == "text" and type in ("bool", "datetime"):
+                return made  # no value to learn from yet: asked again next time
+            self._encoders[index] = made
+        return self._encoders[index]
+
+    def constants(self, values: Mapping[str, Value]) -> dict[str, str]:
+        """Column -> SQL, for `archive`, `restore`, `insert` and `stamp`."""
+        return {name: self.constant(name, value) for name, value in values.items()}
+
+    def constant(self, name: str, value: Value) -> str:
+        sql = expression(value)
+        if sql is not None:
+            return f"({sql})"
+        column = column_of(self.table, name)
+        text = constant(column, value, POSTGRESQL)
+        return "NULL" if text is None else cast(literal(text), column)
+
+    def modified_type(self, session: Session) -> str:
+        """The type of `modified`, in the database's own words."""
+        if self._modified_type is None:
+            rows = session.query(f"SELECT pg_typeof((SELECT {self.modified} FROM {self.name} t LIMIT 0))::text")
+            self._modified_type = str(rows[0][0])
+        return self._modified_type
+
+    # --- keys that the database makes --------------------------------------------------------------------------------
+
+    def key_default(self, name: str, session: Session) -> str | None:
+        """SQL that makes a new value for this key column, as the column's own default would."""
+        return self._made_by(session)[0].get(name)
+
+    def identity_always(self, session: Session) -> bool:
+        """May a value be written only with OVERRIDING SYSTEM VALUE?"""
+        return self._made_by(session)[1]
+
+    def _made_by(self, session: Session) -> tuple[dict[str, str], bool]:
+        if self._defaults is None:
+            rows = session.raw(DEFAULTS, [self.name])
+            self._defaults = {n: made for n, made, _ in rows if made}, any(identity == "a" for _, _, identity in rows)
+        return self._defaults
+
+    @property
+    def modified(self) -> str | None:
+        """SQL of the row's own `modified`; names in a "sql:" text mean the table's columns."""
+        if self.table.modified is None:
+            return None
+        sql = expression(self.table.modified)
+        return f"({sql})" if sql is not None else f"t.{quote(self.table.modified)}"
+
+
+def _fits(column: Column, text: str) -> bool:
+    if column.kind != "int":
+        return True
+    if not (text.isascii() and text.removeprefix("-").isdigit()):
+        return False
+    bits = column.precision or 64
+    return bool(-(2 ** (bits - 1)) <= int(text) < 2 ** (bits - 1))

@@ -1,0 +1,229 @@
+"""What `prepare` makes: a schema with the change log, the crosswalk and the fence, and the triggers of each table.
+
+The trigger functions hold nothing that can fail: no dynamic SQL, no conversion, and the rights of their owner with a
+fixed search_path (I12). Row images are compared byte by byte (`*<>`), so neither a collation nor a type without
+equality hides a change.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from adapters.postgresql.bound import Bound
+from adapters.postgresql.log import PREFIX
+from adapters.postgresql.sql import column_of, literal, qualified, quote, trim
+from config.records import Column
+
+EVENTS = ("insert", "update", "delete")
+# What spells a key of these kinds depends on settings of the application's session: the function brings its own.
+SPELLING = {
+    "date": ["datestyle = 'ISO, MDY'"],
+    "datetime": ["datestyle = 'ISO, MDY'", "timezone = 'UTC'"],
+    "time": ["timezone = 'UTC'"],
+    "float": ["extra_float_digits = 1"],
+}
+
+
+class Objects:
+    """The SQL of Accord's objects in one database."""
+
+    def __init__(self, prefix: str, account: str | None, bounds: Sequence[Bound]) -> None:
+        self.schema = prefix
+        self.account = account
+        self.groups: dict[str, list[Bound]] = {}  # two entities on one table share its triggers
+        for bound in bounds:
+            if bound.table.capture == "trigger":
+                self.groups.setdefault(bound.tag, []).append(bound)
+        self.mark_setting = f"{prefix}.agent"
+
+    def name(self, table: str) -> str:
+        return qualified(self.schema, table)
+
+    # --- making ------------------------------------------------------------------------------------------------------
+
+    def base(self) -> str:
+        """Schema and tables, and the rights on them that the agent's account needs."""
+        schema = quote(self.schema)
+        return f"""-- Everything that Accord makes in this database is in this schema, but for its triggers (called
+-- {self.schema}_TABLE_insert, _update and _delete). `accord unprepare` removes it all.
+DO $accord$ BEGIN
+    IF NOT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = {literal(self.schema)}) THEN
+        CREATE SCHEMA {schema};
+    END IF;
+END $accord$;
+
+-- Which records people and applications have changed; Accord deletes what it has dealt with.
+CREATE TABLE IF NOT EXISTS {self.name("accord_changes")} (
+    id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    tbl        text COLLATE "C" NOT NULL,                 -- the table, as the mapping names it
+    key        text COLLATE "C" NOT NULL,                 -- the row's primary key; a JSON array when it is composite
+    was        text COLLATE "C",                          -- the key before it was changed
+    op         "char" NOT NULL,                           -- I, U or D
+    cols       text[],                                    -- of an update: the mapped columns that changed
+    changed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    txn        bigint NOT NULL DEFAULT txid_current(),
+    own        boolean NOT NULL DEFAULT false             -- by an application's trigger in a transaction of Accord's
+) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 2000);
+CREATE INDEX IF NOT EXISTS accord_changes_key ON {self.name("accord_changes")} (tbl, left(key, {PREFIX}));
+
+-- Which rows of the systems are the same record (gid). Keep it: it is what links the two databases.
+CREATE TABLE IF NOT EXISTS {self.name("accord_crosswalk")} (
+    entity text COLLATE "C" NOT NULL,
+    gid    text COLLATE "C" NOT NULL,
+    system text COLLATE "C" NOT NULL,
+    key    text COLLATE "C" NOT NULL,
+    since  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (entity, system, key)
+);
+CREATE INDEX IF NOT EXISTS accord_crosswalk_gid ON {self.name("accord_crosswalk")} (entity, gid);
+
+-- Which agent may write here: one row.
+CREATE TABLE IF NOT EXISTS {self.name("accord_fence")} (
+    only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one),
+    agent    text NOT NULL,
+    epoch    bigint NOT NULL,
+    round    bigint NOT NULL
+);
+{self._grants()}"""
+
+    def _grants(self) -> str:
+        if self.account is None:
+            return ""
+        account = quote(self.account)
+        return f"""
+-- The account that the agent uses. It needs no right on the trigger functions; nobody else needs any right at all.
+GRANT USAGE ON SCHEMA {quote(self.schema)} TO {account};
+GRANT SELECT, DELETE ON {self.name("accord_changes")} TO {account};
+GRANT SELECT, INSERT, UPDATE, DELETE ON {self.name("accord_crosswalk")} TO {account};
+GRANT SELECT, INSERT, UPDATE ON {self.name("accord_fence")} TO {account};
+"""
+
+    def function(self, bound: Bound) -> str:
+        """The function's name: readable, and different for every table."""
+        digest = hashlib.sha256(bound.tag.encode()).hexdigest()[:8]
+        return self.name(f"{trim(bound.tag.replace('.', '_'), 46)}_{digest}")
+
+    def trigger(self, bound: Bound, event: str) -> str:
+        return f"{trim(f'{self.schema}_{bound.table.name}', 55)}_{event}"
+
+    def captures(self, group: Sequence[Bound]) -> str:
+        """The function and the triggers of one table, with the mark that tells `prepared` how they were made."""
+        bound, function = group[0], self.function(group[0])
+        return f"""
+-- {", ".join(b.entity for b in group)}: notes the key of each row of {bound.tag} that changes.
+-- The function runs with its owner's rights, so that an application needs none on Accord's schema.
+CREATE OR REPLACE FUNCTION {function}() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp{self._spelling(bound)} AS $accord$
+{self._body(group)}$accord$;
+REVOKE ALL ON FUNCTION {function}() FROM PUBLIC;
+{self._triggers(group)}
+COMMENT ON FUNCTION {function}() IS {literal(self.mark(group))};
+"""
+
+    def mark(self, group: Sequence[Bound]) -> str:
+        """Tells apart what was made for another mapping or by another version of Accord."""
+        text = self._body(group) + self._spelling(group[0]) + self._triggers(group)
+        return f"accord {hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+    def _spelling(self, bound: Bound) -> str:
+        settings = dict.fromkeys(s for c in bound.table.key for s in SPELLING.get(c.kind, ()))
+        return "".join(f"\nSET {setting}" for setting in settings)
+
+    def _body(self, group: Sequence[Bound]) -> str:
+        bound = group[0]
+        into = f"INSERT INTO {self.name('accord_changes')}"
+        tag, old, new = literal(bound.tag), _key(bound, "OLD"), _key(bound, "NEW")
+        names = ",\n        ".join(f"CASE WHEN {_changed([c])} THEN {literal(c.name)} END" for c in watched(group))
+        return f"""DECLARE
+    own boolean := coalesce(current_setting({literal(self.mark_setting)}, true), '') <> '';
+    cols text[];
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        {into} (tbl, key, op, own) VALUES ({tag}, {new}, 'I', own);
+        RETURN NULL;
+    END IF;
+    IF TG_OP = 'DELETE' THEN
+        {into} (tbl, key, op, own) VALUES ({tag}, {old}, 'D', own);
+        RETURN NULL;
+    END IF;
+    cols := array_remove(ARRAY[{names}]::text[], NULL);
+    IF {_changed(bound.table.key)} THEN
+        {into} (tbl, key, op, own) VALUES ({tag}, {old}, 'D', own);
+        {into} (tbl, key, was, op, cols, own) VALUES ({tag}, {new}, {old}, 'U', cols, own);
+    ELSE
+        {into} (tbl, key, op, cols, own) VALUES ({tag}, {new}, 'U', cols, own);
+    END IF;
+    RETURN NULL;
+END"""
+
+    def _triggers(self, group: Sequence[Bound]) -> str:
+        """What Accord's own statement writes is not noted (depth 0: no trigger in between); what the application's
+        triggers do in our transaction is, marked as own."""
+        stranger = f"coalesce(current_setting({literal(self.mark_setting)}, true), '') = '' OR pg_trigger_depth() > 0"
+        bound = group[0]
+        changed = _changed([*bound.table.key, *watched(group)])
+        when = {"insert": stranger, "update": f"({changed}) AND ({stranger})", "delete": stranger}
+        return "\n".join(
+            f"CREATE OR REPLACE TRIGGER {quote(self.trigger(bound, event))} AFTER {event.upper()} ON {bound.name}\n"
+            f"    FOR EACH ROW WHEN ({when[event]})\n    EXECUTE FUNCTION {self.function(bound)}();"
+            for event in EVENTS
+        )
+
+    def script(self) -> str:
+        """All of it, for `psql`."""
+        head = "-- What Accord needs in this database. May be run again at any time. It takes no superuser: CREATE on\n"
+        head += "-- the database, and the right to make triggers on the tables named below.\n"
+        return "\n".join([head + self.base(), *(self.captures(g) for g in self.groups.values())])
+
+    # --- removing ----------------------------------------------------------------------------------------------------
+
+    def removal(self, standing: Sequence[str]) -> str:
+        """Triggers first, the crosswalk last. `standing`: the functions that the catalog knows."""
+        bound = [f"{self.function(group[0])}()" for group in self.groups.values()]
+        schema = quote(self.schema)
+        tables = [f"DROP TABLE IF EXISTS {self.name(t)};" for t in ("accord_changes", "accord_fence")]
+        return "\n".join(
+            [
+                "-- Removes all that Accord made in this database. May be run again at any time.",
+                self.dropping([*standing, *bound]),
+                *tables,
+                "-- With this table the links between the systems are gone.",
+                f"DROP TABLE IF EXISTS {self.name('accord_crosswalk')};",
+                f"DROP SCHEMA IF EXISTS {schema};",
+                "",
+            ]
+        )
+
+    @staticmethod
+    def dropping(functions: Sequence[str]) -> str:
+        """The functions, and with each the triggers that call it: so no right on the application's tables is needed."""
+        return "\n".join(f"DROP FUNCTION IF EXISTS {function} CASCADE;" for function in dict.fromkeys(functions))
+
+
+def watched(group: Sequence[Bound]) -> list[Column]:
+    """Columns whose change is a change of the record: the mapped ones, and those that archive it."""
+    found: dict[str, Column] = {}
+    for bound in group:
+        found |= {c.name: c for _, c in bound.columns}
+        found |= {name: column_of(bound.table, name) for name in (*bound.table.archive, *bound.table.restore)}
+    return list(found.values())
+
+
+def _changed(columns: Sequence[Column]) -> str:
+    names = list(dict.fromkeys(quote(c.name) for c in columns))
+    old, new = (", ".join(f"{row}.{n}" for n in names) for row in ("OLD", "NEW"))
+    # Without the casts the server would compare column by column, by an operator that most types have not.
+    return f"ROW({old})::record *<> ROW({new})::record"
+
+
+def _key(bound: Bound, row: str) -> str:
+    """The key as `config.records.Key` spells it."""
+    texts = [_key_text(c, f"{row}.{quote(c.name)}") for c in bound.table.key]
+    if len(texts) == 1:
+        return texts[0]
+    return "'[' || " + " || ',' || ".join(f"to_json({t})" for t in texts) + " || ']'"
+
+
+def _key_text(column: Column, name: str) -> str:
+    return f"encode({name}, 'hex')" if column.kind == "bytes" else f"{name}::text"

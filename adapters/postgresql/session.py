@@ -1,0 +1,205 @@
+"""One session with a PostgreSQL server: how it is set up, and that no driver's exception leaves it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from adapters.postgresql.errors import cannot_connect, translate
+from adapters.postgresql.sql import literal
+from config.errors import Halt, Problem
+
+OLDEST = 140000
+IDLE_SECONDS = 30.0
+"""After so long without a word the connection is tried before it is used: firewalls drop idle ones silently."""
+
+Rows = list[tuple[Any, ...]]
+
+
+class Session:
+    """A connection that is opened when it is first needed, and again after it was lost. For one thread.
+
+    Outside of `transaction` each statement is a transaction of its own.
+    """
+
+    def __init__(self, config: Any) -> None:
+        self._config = config
+        self._connection: psycopg.Connection[Any] | None = None
+        self._used = 0.0
+        self.name: str = config.name
+
+    def query(self, text: str, parameters: Sequence[str | None] = ()) -> Rows:
+        """Run one statement ($1 … are its parameters, all as text); all its rows."""
+        with self.errors():
+            return self.raw(text, parameters)
+
+    def raw(self, text: str, parameters: Sequence[str | None] = ()) -> Rows:
+        """As `query`, but the driver's own errors come through: for those who ask which rows are to blame."""
+        cursor = self._alive().execute(text.encode(), parameters or None)
+        self._used = time.monotonic()
+        return cursor.fetchall() if cursor.description is not None else []
+
+    def script(self, text: str) -> None:
+        """Run several statements."""
+        self.query(text)
+
+    @contextmanager
+    def transaction(self, begin: str) -> Iterator[None]:
+        """From `begin` to COMMIT; rolled back when the body raises."""
+        self.raw(begin)
+        try:
+            yield
+        except BaseException:
+            self.rollback()
+            raise
+        self.commit()
+
+    def commit(self) -> None:
+        """Durable on return. `Transient` when the server rolled back instead, or did not answer."""
+        with self.errors():
+            cursor = self._alive().execute("COMMIT")
+            if cursor.statusmessage != "COMMIT":
+                raise psycopg.OperationalError("the server rolled the transaction back instead of committing it")
+
+    def rollback(self) -> None:
+        """Never raises. A connection that cannot roll back is let go of."""
+        if self._connection is None:
+            return
+        try:
+            self._connection.execute("ROLLBACK")
+        except psycopg.Error:
+            self.close()
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """What fails inside is undone. A connection that is lost needs no undoing."""
+        self.raw("SAVEPOINT accord")
+        try:
+            yield
+        except BaseException:
+            if self.open:
+                self.raw("ROLLBACK TO SAVEPOINT accord; RELEASE SAVEPOINT accord")
+            raise
+        self.raw("RELEASE SAVEPOINT accord")
+
+    @contextmanager
+    def guarded(self) -> Iterator[None]:
+        """What fails inside may be tried another way: under a savepoint when a transaction is open."""
+        if self._connection is None or self._connection.info.transaction_status == TransactionStatus.IDLE:
+            yield
+        else:
+            with self.savepoint():
+                yield
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Turn a driver's error into one of ours; a connection that is lost is let go of."""
+        try:
+            yield
+        except psycopg.Error as error:
+            found = translate(error, self.name)
+            if self._connection is not None and self._connection.closed:
+                self._connection = None
+            raise found from error
+
+    @property
+    def open(self) -> bool:
+        return self._connection is not None and not self._connection.closed
+
+    def close(self) -> None:
+        """Never raises."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.close()
+            except psycopg.Error:
+                pass
+
+    def _alive(self) -> psycopg.Connection[Any]:
+        if self._connection is None:
+            self._connection = self._connect()
+        elif time.monotonic() - self._used > IDLE_SECONDS:
+            self._try(self._connection)
+        return self._connection
+
+    def _try(self, connection: psycopg.Connection[Any]) -> None:
+        """Open anew what the server or the network has closed meanwhile; a transaction is lost with it."""
+        if connection.info.transaction_status != TransactionStatus.IDLE:
+            return
+        try:
+            connection.execute("SELECT")
+        except psycopg.OperationalError:
+            self.close()
+            self._connection = self._connect()
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        connection = connect(self._config, psycopg.RawCursor)
+        try:
+            _check_version(connection, self.name)
+            connection.execute(settings(self._config.lock_timeout, self._config.statement_timeout).encode())
+        except BaseException:
+            connection.close()
+            raise
+        self._used = time.monotonic()
+        return connection
+
+
+def connect(config: Any, cursors: type[Any] = psycopg.Cursor) -> psycopg.Connection[Any]:
+    """A new connection, autocommit. `Unreachable` says why there is none."""
+    target = config.target
+    try:
+        return psycopg.connect(
+            host=target.get("socket") or target.get("host") or None,
+            port=target.get("port") or 5432,
+            user=target.get("user"),
+            password=config.secret(),
+            dbname=target["database"],
+            autocommit=True,
+            cursor_factory=cursors,
+            prepare_threshold=None,  # prepared statements do not survive a pooler between us and the server
+            connect_timeout=10,
+            application_name="accord",
+            client_encoding="utf8",
+            # A network that has swallowed an answer is noticed within a minute or so.
+            keepalives_idle=20,
+            keepalives_interval=10,
+            keepalives_count=3,
+            **(target.get("options") or {}),
+        )
+    except psycopg.OperationalError as error:
+        raise cannot_connect(error, config.name) from error
+
+
+def settings(lock_timeout: int, statement_timeout: int) -> str:
+    """Everything that a session of ours relies on, whatever the server's or the account's defaults. Times in
+    microseconds."""
+    pairs = {
+        # The spelling of raws (I3): exact, and the same for all sessions.
+        "datestyle": "ISO, MDY",
+        "timezone": "UTC",
+        "intervalstyle": "iso_8601",
+        "bytea_output": "hex",
+        "extra_float_digits": "1",
+        "xmloption": "content",
+        "standard_conforming_strings": "on",
+        "default_transaction_isolation": "read committed",
+        "default_transaction_deferrable": "off",
+        "lock_timeout": f"{max(1, lock_timeout // 1000)}ms",
+        "statement_timeout": f"{max(1, statement_timeout // 1000)}ms",
+        # A row that a policy hides would look deleted: the server shall refuse the query instead.
+        "row_security": "off",
+    }
+    durable = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+    return "; ".join([*(f"SET {name} = {literal(value)}" for name, value in pairs.items()), durable])
+
+
+def _check_version(connection: psycopg.Connection[Any], system: str) -> None:
+    if connection.info.server_version < OLDEST:
+        version = connection.info.parameter_status("server_version")
+        message = f"the server is PostgreSQL {version}: Accord needs 14 or later"
+        raise Halt(Problem("server-version", message, "upgrade the server", system=system))

@@ -1,0 +1,269 @@
+"""A PostgreSQL database that takes part: the port, put together from its parts."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from adapters.ports import Decoder, Transaction, Verdict
+from adapters.postgresql.bound import Bound
+from adapters.postgresql.capture import Capture
+from adapters.postgresql.check import Check
+from adapters.postgresql.describe import Describer
+from adapters.postgresql.log import Log
+from adapters.postgresql.objects import EVENTS, Objects
+from adapters.postgresql.reading import Reader
+from adapters.postgresql.session import Session
+from adapters.postgresql.sql import literal
+from adapters.postgresql.transaction import PostgresTransaction, taken
+from adapters.postgresql.watermark import Watermark
+from config.errors import Halt, Problem, Transient
+from config.records import Batch, Crosswalk, Fence, Gid, Key, Reading, Stamp, Table, TableInfo, Value
+
+TRIES = 5
+PAUSE = 0.5  # seconds between two tries of `prepare` to get a lock: applications go on meanwhile
+OWN_TABLES = ("accord_changes", "accord_crosswalk", "accord_fence")
+STANDING = """
+SELECT p.oid::regprocedure::text, coalesce(g.tgname, ''), coalesce(g.tgrelid::regclass::text, ''),
+       coalesce(g.tgenabled::text, ''), coalesce(obj_description(p.oid, 'pg_proc'), ''),
+       coalesce(g.tgparentid <> 0, false)  -- a partition's copy of its table's trigger
+FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+LEFT JOIN pg_trigger g ON g.tgfoid = p.oid
+WHERE n.nspname = $1 AND p.prorettype = 'trigger'::regtype ORDER BY 1, 2
+"""
+
+
+class PostgresSystem:
+    """One database. Reading and writing have a connection each: a round reads while its transaction is open."""
+
+    def __init__(self, config: Any, prefix: str) -> None:
+        self.name: str = config.name
+        self._config = config
+        self._prefix = prefix
+        self._session = Session(config)
+        self._writer = Session(config)
+        self._describer = Describer(config, self._session)
+        self._reader = Reader(self._session, prefix)
+        self._log = Log(self._session, prefix)
+        self._bounds: dict[str, Bound] = {}
+        self._capture = self._captures()
+        self._disturbed: Counter[str] = Counter()
+        self._offset: Stamp = 0
+        self._logged = False
+
+    # --- tables ------------------------------------------------------------------------------------------------------
+
+    def describe(self, table: str, schema: str | None) -> TableInfo | None:
+        return self._describer.describe(table, schema)
+
+    def tables(self, schema: str | None) -> list[str]:
+        return self._describer.tables(schema)
+
+    def bind(self, tables: Sequence[Table]) -> None:
+        self._bounds = {table.entity: Bound(table) for table in tables}
+        self._capture = self._captures()
+
+    def _captures(self) -> Capture:
+        watermark = Watermark(self._session, self._config.overlap)
+        return Capture(list(self._bounds.values()), self._log, watermark, self._stamped)
+
+    def _stamped(self, bound: Bound) -> tuple[str, str]:
+        assert bound.modified is not None, f"{bound.entity}: watermark capture needs `modified`"
+        return bound.modified, bound.modified_type(self._session)
+
+    def decoders(self, entity: str) -> tuple[Decoder | None, ...]:
+        return self._bounds[entity].decoders
+
+    # --- reading -----------------------------------------------------------------------------------------------------
+
+    def read(self, keys: Mapping[str, Sequence[Key]]) -> dict[str, dict[Key, Reading]]:
+        # Before `prepare` there is no log; once seen, it is there, and its loss is an error.
+        self._logged = self._logged or self._log.exists()
+        wanted = {self._bounds[entity]: some for entity, some in keys.items()}
+        return self._reader.read(wanted, self._log if self._logged else None, self._offset)
+
+    def scan(self, entity: str, after: Key | None, limit: int) -> list[Reading]:
+        return self._reader.scan(self._bounds[entity], after, limit, self._offset)
+
+    def count(self, entity: str) -> int:
+        return self._reader.count(self._bounds[entity])
+
+    def find(self, entity: str, fields: Sequence[int], values: Sequence[Sequence[Value]]) -> list[tuple[Key, ...]]:
+        return self._reader.find(self._bounds[entity], fields, values)
+
+    def crosswalk(self, entity: str, system: str, keys: Sequence[Key]) -> dict[Key, Gid]:
+        return self._reader.crosswalk(entity, system, keys)
+
+    def links(self, entity: str, gids: Sequence[Gid]) -> list[Crosswalk]:
+        return self._reader.links(entity, gids)
+
+    # --- capture -----------------------------------------------------------------------------------------------------
+
+    def verify(self, position: bytes | None) -> Verdict:
+        captured = any(b.table.capture == "trigger" for b in self._bounds.values())
+        if position is not None and captured and not self._log.exists():
+            return Verdict(True, "the change log is not there")
+        return Verdict(False)
+
+    def changes(self, position: bytes | None, limit: int) -> Batch:
+        return self._capture.changes(position, limit)
+
+    def acknowledge(self, position: bytes | None) -> None:
+        self._capture.acknowledge(position)
+
+    # --- what stands there -------------------------------------------------------------------------------------------
+
+    def check(self) -> list[Problem]:
+        return Check(self._session, self._prefix, list(self._bounds.values()), not self.prepared()).run()
+
+    def prepared(self) -> list[Problem]:
+        return [*self._missing_tables(), *self._missing_triggers()]
+
+    def _problem(self, code: str, message: str, entity: str | None = None) -> Problem:
+        return Problem(code, message, "run `accord prepare`", system=self.name, entity=entity)
+
+    def _missing_tables(self) -> Iterator[Problem]:
+        rows = self._session.query(
+            "SELECT c.relname, has_table_privilege(c.oid, 'SELECT') AND has_schema_privilege(n.oid, 'USAGE')"
+            " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relkind = 'r'",
+            [self._prefix],
+        )
+        there: dict[str, bool] = dict(rows)
+        for name in OWN_TABLES:
+            if name not in there:
+                yield self._problem("not-prepared", f"the table {self._prefix}.{name} is missing")
+            elif not there[name]:
+                yield self._problem("not-prepared", f"the account may not use {self._prefix}.{name}")
+
+    def _missing_triggers(self) -> Iterator[Problem]:
+        objects, standing = self._objects(), self._standing()
+        wanted: set[tuple[str, str]] = set()
+        for tag, group in objects.groups.items():
+            table = self._regclass(group[0])
+            for event in EVENTS:
+                name = objects.trigger(group[0], event)
+                wanted.add((name, table))
+                enabled, mark = standing.get((name, table), ("", ""))
+                if not enabled:
+                    yield self._problem("not-prepared", f"the trigger {name} on {tag} is missing", group[0].entity)
+                elif enabled not in "OA":
+                    yield self._problem("not-prepared", f"the trigger {name} on {tag} is disabled", group[0].entity)
+                elif mark != objects.mark(group):
+                    text = f"the trigger {name} on {tag} was made for another mapping"
+                    yield self._problem("prepared-differently", text, group[0].entity)
+        for name, table in standing:
+            if name and (name, table) not in wanted:
+                text = f"the trigger {name} belongs to {table}, which is not captured any more"
+                yield self._problem("prepared-differently", text)
+
+    def _standing(self) -> dict[tuple[str, str], tuple[str, str]]:
+        """(trigger, table) -> (enabled, mark), of all triggers that call a function of our schema."""
+        rows = self._session.query(STANDING, [self._prefix])
+        return {(trigger, table): (on, mark) for _, trigger, table, on, mark, part in rows if trigger and not part}
+
+    def _regclass(self, bound: Bound) -> str:
+        return str(self._session.query("SELECT coalesce(to_regclass($1)::text, $1)", [bound.name])[0][0])
+
+    def _objects(self) -> Objects:
+        account = self._config.target.get("user") or self._session.query("SELECT current_user")[0][0]
+        return Objects(self._prefix, account, list(self._bounds.values()))
+
+    def prepare_sql(self) -> str:
+        return self._objects().script()
+
+    def prepare(self) -> None:
+        """Only what is missing or different: a second run takes no lock on any table of the application's."""
+        objects = self._objects()
+        if list(self._missing_tables()):
+            self._retried(objects.base())
+        for group in objects.groups.values():
+            if any(p.entity == group[0].entity for p in self._missing_triggers()):
+                self._retried(objects.captures(group))
+        self._retried(self._stale_sql(objects))
+
+    def _stale_sql(self, objects: Objects) -> str:
+        """Drops the triggers and functions of tables that are not captured any more."""
+        wanted = {self._regprocedure(objects.function(g[0])) for g in objects.groups.values()}
+        return Objects.dropping([f for f in self._functions() if f not in wanted])
+
+    def _functions(self) -> list[str]:
+        return [row[0] for row in self._session.query(STANDING, [self._prefix])]
+
+    def _regprocedure(self, function: str) -> str:
+        return str(self._session.query("SELECT to_regprocedure($1)::text", [f"{function}()"])[0][0])
+
+    def unprepare_sql(self) -> str:
+        return self._objects().removal(self._functions())
+
+    def unprepare(self) -> None:
+        self._retried(self.unprepare_sql())
+        self._logged = False
+
+    def _retried(self, script: str) -> None:
+        """In one transaction; given up and tried again when a lock does not come within lock_timeout, so that nobody
+        queues up behind us for longer."""
+        if not script.strip():
+            return
+        for attempt in range(TRIES):
+            try:
+                self._writer.script(f"BEGIN; SET LOCAL client_min_messages = warning; {script}\nCOMMIT")
+                return
+            except Transient:
+                self._writer.rollback()
+                if attempt == TRIES - 1:
+                    raise
+                time.sleep(PAUSE)
+            except Halt:
+                self._writer.rollback()
+                raise
+
+    def link_count(self) -> int:
+        if not self._session.query(f"SELECT to_regclass({literal(self._table('accord_crosswalk'))})")[0][0]:
+            return 0
+        return int(self._session.query(f"SELECT count(*) FROM {self._table('accord_crosswalk')}")[0][0])
+
+    def _table(self, name: str) -> str:
+        return Objects(self._prefix, None, ()).name(name)
+
+    # --- the fence ---------------------------------------------------------------------------------------------------
+
+    def clock(self) -> Stamp:
+        """The best of three: the shortest round trip knows best when the server looked at its clock."""
+        best = min(self._measured() for _ in range(3))
+        self._offset = best[1]
+        return self._offset
+
+    def _measured(self) -> tuple[int, Stamp]:
+        before = time.time_ns() // 1000
+        server = int(self._session.query("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")[0][0])
+        after = time.time_ns() // 1000
+        return after - before, server - (before + after) // 2
+
+    def fence(self) -> Fence | None:
+        table = self._table("accord_fence")
+        if not self._session.query(f"SELECT to_regclass({literal(table)})")[0][0]:
+            return None
+        rows = self._session.query(f"SELECT agent, epoch, round FROM {table}")
+        return Fence(*rows[0]) if rows else None
+
+    def take_fence(self, agent: str) -> Fence:
+        table = self._table("accord_fence")
+        rows = self._session.query(
+            f"INSERT INTO {table} AS f (agent, epoch, round) VALUES ($1, 1, 0)"
+            " ON CONFLICT (only_one) DO UPDATE SET epoch = f.epoch + 1 WHERE f.agent = excluded.agent"
+            " RETURNING agent, epoch, round",
+            [agent],
+        )
+        if not rows:
+            raise taken(self.name, self._session.query(f"SELECT agent FROM {table}")[0][0], agent)
+        return Fence(*rows[0])
+
+    def begin(self, fence: Fence) -> Transaction:
+        return PostgresTransaction(self._writer, self._prefix, self.name, self._bounds, self._disturbed, fence)
+
+    def close(self) -> None:
+        for session in (self._session, self._writer):
+            session.close()
+        self._describer.close()
