@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from adapters.ports import System
@@ -111,7 +112,7 @@ class Engine:
         """Take the fences, settle what an earlier run left open. A system that does not answer is tried again later."""
         for system in self.systems:
             try:
-                self.call(system, lambda s=system: self._recover(s))  # type: ignore[misc]
+                self.call(system, partial(self._recover, system))
             except Transient as error:
                 self.went_down(system, error)
 
@@ -144,7 +145,7 @@ class Engine:
         limit = self.options.batch
         keys: dict[str, None] = {}
         after = None
-        while rows := self.call(system, lambda a=after: self.systems[system].scan(name, a, limit)):  # type: ignore[misc]
+        while rows := self.call(system, partial(self.systems[system].scan, name, after, limit)):
             keys.update(dict.fromkeys(r.key for r in rows))
             after = rows[-1].key
         after = None
@@ -211,7 +212,7 @@ class Engine:
     def _wake(self) -> None:
         for system in [s for s, d in self.down.items() if d.due <= self.clock()]:
             try:
-                self.call(system, lambda s=system: self._recover(s))  # type: ignore[misc]
+                self.call(system, partial(self._recover, system))
             except Transient as error:
                 self.went_down(system, error)
             else:
