@@ -16,6 +16,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
+from config.errors import Halt, Problem
 from config.records import Column, Raw, Table, Value
 
 Decoder = Callable[[Raw], Value]
@@ -64,12 +65,22 @@ def decoder(column: Column, type: str, table: Table, dialect: Dialect) -> Decode
 
     It raises ValueError with a plain sentence when a value does not convert.
     """
+    if not column.kind:
+        raise unknown(column, table)
     inner = _decoder(column, type, table, dialect)
 
     def decode(raw: Raw) -> Value:
         return None if raw is None else inner(raw)
 
     return decode
+
+
+def unknown(column: Column, table: Table) -> Halt:
+    """A column in use is of a type that has no canonical form."""
+    type = f"the type {column.native}" if column.native else "no type"
+    message = f"the column {table.name}.{column.name} has {type}, which Accord does not know."
+    hint = "leave the column out of the mapping, or map a view or a generated column that shows it as text"
+    return Halt(Problem("unknown-type", message, hint, system=table.system, entity=table.entity, field=column.name))
 
 
 def _decoder(column: Column, type: str, table: Table, dialect: Dialect) -> Callable[[Any], Value]:

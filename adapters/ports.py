@@ -136,7 +136,7 @@ class System(Reader, Capture, Protocol):
     name: str
 
     def describe(self, table: str, schema: str | None) -> TableInfo | None:
-        """The table as the database knows it; None if there is none. `Halt` names a column of an unknown type."""
+        """The table as the database knows it; None if there is none. A column of an unknown type has the kind ''."""
         ...
 
     def tables(self, schema: str | None) -> list[str]:
@@ -144,7 +144,10 @@ class System(Reader, Capture, Protocol):
         ...
 
     def bind(self, tables: Sequence[Table]) -> None:
-        """From now on these tables take part. Called once, before anything below."""
+        """From now on these tables take part. Called once, before anything below.
+
+        `Halt` names a column that is in use and of an unknown type.
+        """
         ...
 
     def decoders(self, entity: str) -> tuple[Decoder | None, ...]:

@@ -54,7 +54,7 @@ class SqliteDatabase:
         return self.folder / "application.db"
 
     def _connect(self) -> sqlite3.Connection:
-        return sqlite3.connect(self.path, isolation_level=None, timeout=0.2)
+        return sqlite3.connect(self.path, isolation_level=None, timeout=5)
 
     def define(self, *statements: str) -> None:
         for statement in statements:
