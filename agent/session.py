@@ -1,0 +1,108 @@
+"""From the configuration's file to an engine that runs: the steps that commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+
+from adapters.open import open_system
+from adapters.ports import System
+from agent.bind import bind, nearest
+from agent.console import Output
+from agent.engine import Engine, Options
+from config.errors import ConfigError, Problem
+from config.load import load
+from config.model import Config
+from config.records import Entity
+from state.ports import State
+from state.store import Store
+
+
+@dataclass
+class Bound:
+    """The configuration and its systems, put together. The systems connect when they are first asked."""
+
+    config: Config
+    systems: dict[str, System]
+    entities: dict[str, Entity] = field(default_factory=dict)
+    warnings: list[Problem] = field(default_factory=list)
+
+
+def open_config(out: Output) -> Config:
+    """The configuration that the command line, the environment or the working directory names. ConfigError."""
+    return load(out.config)
+
+
+def only_known(config: Config, only: Iterable[str]) -> None:
+    """`--only` names entities that there are; else ConfigError with the nearest."""
+    for name in only:
+        if name not in config.entities:
+            hint = nearest(name, config.entities) or f"There are: {', '.join(config.entities)}."
+            raise ConfigError(Problem("no-entity", f'--only: there is no entity "{name}". {hint}'))
+
+
+@contextmanager
+def open_systems(config: Config) -> Iterator[dict[str, System]]:
+    """The systems, not connected yet; closed at the end."""
+    systems = {name: open_system(system, config.agent.prefix) for name, system in config.systems.items()}
+    try:
+        yield systems
+    finally:
+        for system in systems.values():
+            system.close()
+
+
+@contextmanager
+def open_bound(config: Config, only: Iterable[str] = ()) -> Iterator[Bound]:
+    """Systems and entities, every table and column looked up; the tables take part (`System.bind`).
+
+    `only`: these entities and what they refer to; none = all. Raises ConfigError with all that does not fit, and
+    Unreachable.
+    """
+    wanted = list(only)
+    only_known(config, wanted)
+    with open_systems(config) as systems:
+        bound = bound_to(config, systems, wanted)
+        take_part(bound)
+        yield bound
+
+
+def bound_to(config: Config, systems: Mapping[str, System], only: Iterable[str] = ()) -> Bound:
+    """Look everything up. Raises ConfigError with all problems, and Unreachable."""
+    found = bind(config, systems, list(only) or None)
+    if found.problems:
+        raise ConfigError(found.problems)
+    return Bound(config, dict(systems), found.entities, found.warnings)
+
+
+def take_part(bound: Bound) -> None:
+    """Tell each system its tables: for commands that work without an engine, which does this itself."""
+    for name, system in bound.systems.items():
+        system.bind([e.tables[name] for e in bound.entities.values() if name in e.tables])
+
+
+@contextmanager
+def open_state(config: Config, readonly: bool = False) -> Iterator[Store]:
+    """The agent's memory. A writer must hold the `StateLock`. ConfigError: see `Store.open`."""
+    fields, refs = layout(config)
+    with closing(Store.open(config.agent.state, fields, list(config.systems), refs=refs, readonly=readonly)) as state:
+        yield state
+
+
+def layout(config: Config) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Names of the fields by entity, and of those that are references: what a `Store` needs to know."""
+    fields = {name: list(entity.fields) for name, entity in config.entities.items()}
+    refs = {name: [f.name for f in entity.fields.values() if f.ref] for name, entity in config.entities.items()}
+    return fields, refs
+
+
+def open_engine(bound: Bound, state: State) -> Engine:
+    """The engine, not started; it binds the systems. The caller closes systems and state."""
+    agent = bound.config.agent
+    options = Options(
+        batch=agent.batch,
+        tolerance=agent.tolerance,
+        stale_windows={name: system.stale_window for name, system in bound.config.systems.items()},
+    )
+    return Engine(agent.name, bound.entities, bound.systems, state, options=options)
