@@ -21,7 +21,7 @@ SELECT q.name FROM (
     JOIN pg_class c ON c.oid = d.refobjid AND c.relkind = 'S'
     WHERE e.adrelid = $1::regclass AND a.attname = ANY($2::text[])
     UNION
-    SELECT pg_get_serial_sequence($1, a.attname)::regclass FROM pg_attribute a
+    SELECT pg_get_serial_sequence($1::regclass::text, a.attname::text)::regclass FROM pg_attribute a
     WHERE a.attrelid = $1::regclass AND a.attname = ANY($2::text[]) AND a.attidentity <> '') q
 WHERE q.name IS NOT NULL AND NOT has_sequence_privilege(q.name, 'USAGE')
 """
