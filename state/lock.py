@@ -54,3 +54,22 @@ def _problem(path: str | Path, pid: str, name: str = "") -> Problem:
         f"{path} is held by {holder}.",
         f"Stop it first (kill {pid}), or give this one a state file of its own." if pid else "Try again in a moment.",
     )
+
+
+def holder(path: str | Path) -> tuple[int, str] | None:
+    """Process and name of the agent that holds the lock now; None: nobody does. Writes nothing."""
+    try:
+        handle = os.open(f"{path}.lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        pid, _, name = os.pread(handle, 1000, 0).decode(errors="replace").partition(" ")
+        # A process that is gone holds nothing; so a lock that an agent is just taking is hardly ever tried.
+        if not pid.isdigit() or not Path(f"/proc/{pid}").exists():
+            return None
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return int(pid), name
+    finally:
+        os.close(handle)
+    return None

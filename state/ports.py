@@ -250,7 +250,8 @@ class State(Protocol):
     def settle(self, system: str, landed: bool, again: bool = False) -> None:
         """The open transaction there has landed: `prepared` becomes image and link; or it has not: it is dropped.
 
-        `again`: the records are looked at once more (after a commit of unknown outcome).
+        `again`: the records are looked at once more (after a commit of unknown outcome). What has landed is also
+        remembered as the named text `landed:SYSTEM`, the round's number.
         Need not be durable on return: the fence tells again at the next start.
         """
         ...

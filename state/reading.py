@@ -104,7 +104,7 @@ class Reading:
             if raws is None:
                 continue
             lay = layouts[layout]
-            if lay.places is None and stands == agreed and record.version is not None:
+            if stands == agreed and record.version is not None:
                 values, stamps = record.version.values, record.version.stamps
             else:
                 values, stamps = unpack_pair(stands)

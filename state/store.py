@@ -338,6 +338,8 @@ class Store:
         """Seen by readers at once; may be lost with the power, never without what was written before it."""
         try:
             with self.database.transaction(durable=False):
+                if landed and (round := self.unsettled().get(system)) is not None:
+                    self.database.rows("INSERT OR REPLACE INTO meta VALUES (?, ?)", (f"landed:{system}", str(round)))
                 writing.settle(self.database, self._reading, self.catalog.systems[system], landed, again)
         finally:
             self._reading.forget()

@@ -503,8 +503,8 @@ def _land(database: Database, system: int) -> None:
     database.rows(
         "UPDATE side SET speaks = 0 WHERE id IN (SELECT s.id FROM prepared p CROSS JOIN side s "
         "ON s.entity = p.entity AND s.system = p.system AND s.key = p.key AND s.speaks = 1 "
-        "WHERE p.system = ? AND s.id <> p.id) OR id IN (SELECT id FROM prepared WHERE system = ?)",
-        (system, system),
+        "WHERE p.system = ? AND s.id <> p.id)",
+        (system,),
     )
     database.rows(
         UPSERT_SIDE.format(

@@ -172,6 +172,24 @@ def test_a_record_that_was_not_loaded_is_written_whole(store: Store, path: Path)
     assert tombs(path) == {(A, "crm", "1"), (A, "erp", "E1")}
 
 
+def test_a_record_that_was_not_loaded_loses_the_image_that_it_has_not(store: Store) -> None:
+    store.commit(Decided(1, 10, records=[customer(A, "Acme", crm="1")]))
+    record = customer(A, "Acme", crm="1")
+    record.images.clear()
+    store.commit(Decided(2, 11, records=[record]))
+    assert load(store, A) == restored(record)
+
+
+def test_what_was_loaded_before_a_commit_is_not_believed_after_it(store: Store) -> None:
+    store.commit(Decided(1, 10, records=[customer(A, "Acme", crm="1")]))
+    record = load(store, A)
+    first, record.version = record.version, version("Other", None, stamp=6)
+    store.commit(Decided(2, 11, records=[record]))
+    record.version = first
+    store.commit(Decided(3, 12, records=[record]))
+    assert load(store, A).version == first
+
+
 def test_a_round_that_cannot_be_written_leaves_nothing(store: Store, path: Path) -> None:
     store.commit(Decided(1, 10, records=[customer(A, "Acme", crm="1")], positions={"crm": b"one"}))
     record = load(store, A)
@@ -257,6 +275,9 @@ def test_a_tomb_ends_the_link_and_its_key_may_speak_for_another_at_once(store: S
     assert "crm" not in load(store, A).links
     store.commit(Decided(3, 12, tombs=[("customer", "erp", "E1", A)]))  # the record itself is not in the round
     assert links(path) == {(B, "crm", "1")}
+    record = load(store, B)
+    store.commit(Decided(4, 13, records=[record], tombs=[("customer", "crm", "1", B)]))  # the record knows better
+    assert links(path) == {(B, "crm", "1")}
 
 
 def test_keys_and_links_are_of_rows_that_are_there(store: Store) -> None:
@@ -311,8 +332,14 @@ def test_the_survivor_of_this_round_says_which_keys_it_keeps(store: Store, path:
     store.commit(Decided(2, 11, records=list(found.values()), merged=[(B, A)]))
     assert links(path) == {(A, "crm", "2"), (A, "erp", "E2")}
     assert tombs(path) == {(A, "crm", "1"), (A, "crm", "2")}
+    store.commit(Decided(3, 12, records=[customer(C, "C", crm="3", erp="E3"), customer(D, "D", crm="4")]))
+    found = store.load("customer", [D])
+    store.commit(Decided(4, 13, records=[found[D]], merged=[(C, D)]))  # D has learnt nothing of erp:E3
+    assert {link for link in links(path) if link[0] == D} == {(D, "crm", "4")}
+    assert {tomb for tomb in tombs(path) if tomb[0] == D} == {(D, "crm", "3"), (D, "erp", "E3")}
+    found = store.load("customer", [A])
     with pytest.raises(ValueError, match="joined"):
-        store.commit(Decided(3, 12, records=[found[B]]))
+        store.commit(Decided(5, 14, records=[customer(B, "B", crm="2")]))
 
 
 def test_children_follow_the_agreed_reference(store: Store, path: Path) -> None:
