@@ -62,14 +62,14 @@ class Encoder(NamedTuple):
     parents: Callable[[str, Gid], Key | None]  # (parent entity, gid) -> key in this system, new ones included
 
 
-def unfit(entity: Entity, bound: Bound, values: Mapping[int, Value]) -> tuple[int, str] | None:
+def unfit(bound: Bound, values: Mapping[int, Value]) -> tuple[int, str] | None:
     """The first value that this system cannot hold whole and may not cut: (field, why)."""
     for i, value in values.items():
-        column = bound.table.columns[i]
-        if column is None or value is None or bound.table.system in entity.fields[i].lossy or i in bound.refs:
-            continue
-        if (bound.fits[i] is not None or column.kind == "int") and (why := loss(column, value)):
-            return i, why
+        hold = bound.whole[i]
+        if hold is not None and value is not None and hold(value) != value:
+            column = bound.table.columns[i]
+            assert column is not None
+            return i, loss(column, value) or f"{value!r} does not fit into {column.name} ({column.native})"
     return None
 
 

@@ -34,6 +34,7 @@ class Bound(NamedTuple):
     places: tuple[int, ...]  # indexes of the fields that have a column here
     refs: Mapping[int, str]  # field index -> parent entity
     stale_window: int
+    whole: tuple[Fit | None, ...] = ()  # of fields that this system may not cut
 
     def decode(self, i: int, raw: Raw) -> Value:
         """Canonical value of a stored form; a ref gives the parent's Key. ValueError says why it does not convert."""

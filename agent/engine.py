@@ -19,9 +19,9 @@ from agent import contact, crash
 from agent.casework import Bound, topological
 from agent.identity import Row
 from agent.round import Report, Round
-from agent.values import fitter, rounding
-from config.errors import Problem, Transient
-from config.records import Entity, Gid, Stamp
+from agent.values import fitter, harmless, rounding, whole
+from config.errors import Halt, Problem, Transient
+from config.records import Entity, Fence, Gid, Stamp
 from state.ports import Decided, Look, Pending, State
 
 T = TypeVar("T")
@@ -99,12 +99,14 @@ class Engine:
     def _bind(self, entity: Entity, system: str) -> Bound:
         table = entity.tables[system]
         places = tuple(i for i, c in enumerate(table.columns) if c is not None)
-        fits = tuple(None if c is None or entity.fields[i].ref else fitter(c) for i, c in enumerate(table.columns))
+        pairs = list(zip(table.columns, entity.fields, strict=True))
+        fits = tuple(None if c is None or f.ref else fitter(c) if system in f.lossy else harmless(c) for c, f in pairs)
+        strict = tuple(None if c is None or f.ref or system in f.lossy else whole(c) for c, f in pairs)
         refs = {i: ref for i in places if (ref := entity.fields[i].ref) is not None}
         window = self.options.stale_windows.get(system, 0)
         plain = self.systems[system].decoders(entity.name)
         decoders = tuple(rounding(d, spec.scale) for d, spec in zip(plain, entity.fields, strict=True))
-        return Bound(table, self.ranks[system], decoders, fits, places, refs, window)
+        return Bound(table, self.ranks[system], decoders, fits, places, refs, window, strict)
 
     # --- running ----------------------------------------------------------------------------------------------------
 
@@ -225,12 +227,23 @@ class Engine:
         if any(e.tables[system].write for e in self.entities.values() if system in e.tables):
             if system not in self.epochs:
                 self.epochs[system] = adapter.take_fence(self.name).epoch
-            open_round = self.state.unsettled().get(system)
-            if open_round is not None:
-                fence = adapter.fence()
-                landed = fence is not None and fence.round >= open_round
-                self.state.settle(system, landed, again=True)
+            self._compare_fence(system, adapter.fence())
         self.attempts.pop(system, None)
+
+    def _compare_fence(self, system: str, fence: Fence | None) -> None:
+        """What the fence there says of an open transaction, and of a database or a state that went back in time."""
+        open_round = self.state.unsettled().get(system)
+        at = fence.round if fence is not None else 0
+        known = self.state.get(f"landed:{system}")
+        if known is not None and at < int(known):
+            message = f"{system} was restored from a backup: round {known} had landed there, it is back at round {at}."
+            hint = "Nothing is read or written there. Compare the systems before you go on: a rollback is no mass edit."
+            raise Halt(Problem("restored", message, hint, system=system))
+        if known is not None and at > self.state.last_round():
+            message = f"the state is older than {system}: round {at} has landed there, the state knows {known}."
+            raise Halt(Problem("old-state", message, "Bring back the newest state file.", system=system))
+        if open_round is not None:
+            self.state.settle(system, landed=at >= open_round, again=True)
 
     def back_off(self, attempts: int, system: str) -> int:
         """How long a pending thing waits: doubling, and at least until its system is tried again."""

@@ -83,6 +83,8 @@ def fate(
         _obey(entity, record, choice, fresh, live, out, now)
     elif updates := [s for s in live if s in accepted or s in young or any(n != UNIT for n in record.frozen)]:
         _conflict(entity, record, fresh, live, updates, out, now)
+    elif frozen is not None:
+        out.stopped = True  # a person has been asked
     else:
         _follow(entity, record, fresh, live, out, now)
     return out
@@ -101,6 +103,7 @@ def _conflict(
     else:
         for s in updates:
             _lost_fields(out, entity, record, s, fresh[0])
+        _lost_items(out, entity, record, fresh[0])
         _follow(entity, record, fresh, live, out, now, decided=True)
 
 
@@ -239,6 +242,21 @@ def _lost_fields(out: Fate, entity: Entity, record: Record, system: str, deleted
                     version.stamps[i],
                 )
             )
+
+
+def _lost_items(out: Fate, entity: Entity, record: Record, deleted_in: str) -> None:
+    """Fields in review are lost by the same rule: each system's value stands in the journal, the items are closed."""
+    for name, frozen in list(record.frozen.items()):
+        if name == UNIT:
+            continue
+        unit = next(u for u in entity.units if entity.fields[u[0]].name == name)
+        for s, values in frozen.values.items():
+            for i, value in zip(unit, values, strict=True):
+                spec, at = entity.fields[i].name, frozen.stamps[s]
+                line = Journal(entity.name, record.gid, "conflict", s, spec, value, None, "delete_wins", deleted_in, at)
+                out.journal.append(line)
+        out.closed.append(frozen.review)
+        del record.frozen[name]
 
 
 def _line(

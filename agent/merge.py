@@ -107,16 +107,24 @@ def merge(entity: Entity, record: Record, sides: Sequence[Side], rules: Rules, u
     return _Merge(entity, record, sides, rules).run(unread)
 
 
-def wanted(record: Record, image: Image, table: Table, frozen: set[int]) -> dict[int, Value]:
-    """The fields that are to be written there: the image stands for another value than the agreed one (I4, I7)."""
+def wanted(entity: Entity, record: Record, image: Image, table: Table, frozen: set[int]) -> dict[int, Value]:
+    """The fields that are to be written there: the image stands for another value than the agreed one (I4, I7).
+
+    A group is one value: it is written, and compared, whole.
+    """
     version = record.version
     if version is None or image.values == version.values:
         return {}
-    return {
+    out = {
         i: value
         for i, value in enumerate(version.values)
         if image.values[i] != value and table.columns[i] is not None and i not in frozen and version.origins[i]
     }
+    if out and len(entity.units) < len(entity.fields):
+        for unit in entity.units:
+            if len(unit) > 1 and not out.keys().isdisjoint(unit):
+                out |= {i: version.values[i] for i in unit if table.columns[i] is not None}
+    return out
 
 
 class _Merge:

@@ -62,7 +62,7 @@ def landed(round: Round, system: str, intent: Intent, outcome: Outcome) -> None:
     if intent.kind in (WriteKind.DELETE, WriteKind.ARCHIVE):
         archived = intent.kind is WriteKind.ARCHIVE
         image = record.images.get(system) if archived else None
-        link = Link(record.links[system].key, "gone", settled=True, archived=archived)
+        link = Link(record.links[system].key, "gone", settled=False, archived=archived)
         round.look_again(record.entity, system, link.key, "settle")
         journal_row(round, system, intent, link.key)
     else:

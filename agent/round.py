@@ -35,6 +35,7 @@ class Report:
 
     round: int = 0
     worked: bool = False  # something was looked at: there may be more
+    more: bool = False  # a source has further changes waiting that were there before this round
     looked: int = 0
     written: dict[str, dict[str, int]] = field(default_factory=dict)  # system -> "create", "update", … -> rows
     linked: int = 0
@@ -64,6 +65,7 @@ class Round:
         self.cases: dict[str, dict[Gid, Case]] = {name: {} for name in engine.order}
         self.parents: dict[tuple[str, str], dict[Key, Gid]] = defaultdict(dict)  # (entity, system) -> key -> gid
         self.targets: dict[str, Target] = {}
+        self.bereft: set[Gid] = set()  # records whose row is gone somewhere and whose children are looked at, too
         self.finders: dict[str, who.Finder] = {}
         self.index_only: dict[str, dict[str, list[Key]]] = {}  # system -> entity -> keys changed in a first contact
 
@@ -102,6 +104,7 @@ class Round:
                     contact.index_change(self, change.entity, s, change.key)
             if batch.position is not None and batch.position != positions[s]:
                 self.decided.positions[s] = batch.position
+            self.report.more |= batch.more
             self.report.worked |= batch.more
         for look in self.state.due(self.now, limit, list(self.engine.down)):
             self.decided.looked.append((look.entity, look.system, look.key))
@@ -117,7 +120,7 @@ class Round:
         contact.index_changes(self)
         self.load({place: list(keys) for place, keys in self.looks.items()})
         for _ in range(MANY_PARENTS):
-            missing = self.unknown_parents()
+            missing = self.unknown_parents() | self.orphaned_children()
             if not missing:
                 break
             self.load(missing)
@@ -166,6 +169,27 @@ class Round:
                 for system, link in case.record.links.items():
                     if system not in case.readings and link.key in self.readings[entity, system]:
                         case.readings[system] = self.readings[entity, system][link.key]
+
+    def orphaned_children(self) -> dict[tuple[str, str], list[Key]]:
+        """Children of records that are gone somewhere: a cascade may have taken them along without a trace."""
+        gone = [
+            gid
+            for cases in self.cases.values()
+            for gid, case in cases.items()
+            if any(
+                r is None and case.record.links[s].existence == "live" and gid not in self.bereft
+                for s, r in case.readings.items()
+            )
+        ]
+        self.bereft.update(gone)
+        missing: dict[tuple[str, str], list[Key]] = defaultdict(list)
+        for children in self.state.children(gone).values() if gone else ():
+            for entity, gid in children:
+                for record in self.state.load(entity, [gid]).values():
+                    for system, link in record.links.items():
+                        if gid not in self.cases[entity] and link.existence == "live":
+                            missing[entity, system].append(link.key)
+        return dict(missing)
 
     def unknown_parents(self) -> dict[tuple[str, str], list[Key]]:
         """Parents that readings refer to and nobody knows: they are looked at, too."""
@@ -255,7 +279,9 @@ class Round:
         )
         self.decided.journal += fate.journal
         self.decided.reviews += fate.reviews
-        self.decided.closed += fate.closed
+        if fate.closed:  # also items that this very merge has raised again
+            self.decided.closed += fate.closed
+            self.decided.reviews = [r for r in self.decided.reviews if r.id not in fate.closed]
         for system, key in fate.tombs.items():
             self.decided.tombs.append((name, system, key, record.gid))
         case.stopped = fate.stopped
@@ -305,7 +331,7 @@ class Round:
                 values = {}
                 image = record.images.get(system)
                 if kind is WriteKind.RESTORE and image is not None:
-                    values = wanted(record, image, table, frozen)
+                    values = wanted(engine.entities[name], record, image, table, frozen)
                 self.intend(name, system, Intent(case, kind, values))
             elif link is None:
                 version = record.version
@@ -314,7 +340,7 @@ class Round:
                     values = {i: version.values[i] for i in placed if version.origins[i] and i not in frozen}
                     self.intend(name, system, Intent(case, WriteKind.INSERT, values))
             elif link.existence == "live" and table.write and system in record.images:
-                values = wanted(record, record.images[system], table, frozen)
+                values = wanted(engine.entities[name], record, record.images[system], table, frozen)
                 if values:
                     self.intend(name, system, Intent(case, WriteKind.UPDATE, values))
         if case.relink:
@@ -326,7 +352,7 @@ class Round:
         if system not in self.up or (intent.kind is not WriteKind.INSERT and system not in case.readings):
             self.pend(case, system, "down", f"{system} does not answer")
             return
-        refusal = applying.unfit(self.engine.entities[name], self.engine.bound[name][system], intent.values)
+        refusal = applying.unfit(self.engine.bound[name][system], intent.values)
         if refusal is not None:
             outcome.refuse(self, intent, system, refusal[1], "Shorten the value, widen the column, or say `lossy`.")
             return

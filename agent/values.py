@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_UP, Decimal
 
@@ -34,6 +35,22 @@ def fitter(column: Column) -> Fit | None:
         size = column.length
         return lambda v: v[:size] if isinstance(v, bytes) else v
     return None
+
+
+def harmless(column: Column) -> Fit | None:
+    """`fit` where the column is not declared lossy: a time compares at the coarser precision, padding means nothing."""
+    if column.kind in ("datetime", "time"):
+        return fitter(column)
+    return _text(replace(column, length=None, charset=None)) if column.kind == "text" else None
+
+
+def whole(column: Column) -> Fit | None:
+    """Gives back every value that the column holds whole, and something else for one that it does not."""
+    if column.kind in ("datetime", "time"):
+        return None
+    if column.kind == "int":
+        return lambda v: v if not isinstance(v, (int, Decimal)) or (_in_range(column, v) and v == int(v)) else None
+    return fitter(column)
 
 
 def fit(column: Column | None, value: Value) -> Value:

@@ -54,6 +54,7 @@ class Finder:
         self.owner: dict[Row, Gid | None] = {}  # of fresh rows
         self.gone: set[Row] = set()
         self.found: dict[tuple[int, bytes], list[tuple[Row, Gid | None]]] = {}  # what the state's index says
+        self.proposed: dict[Row, Gid | None] = {}  # rows that the systems find, not in the index
 
     def run(self) -> None:
         self.reborn()
@@ -160,6 +161,7 @@ class Finder:
             for s in {r.system for r in gids}
             for key, gid in round.state.tomb(name, s, [r.key for r in gids if r.system == s]).items()
         }
+        tombs.update((Row(s, key), gid) for e, s, key, gid in round.decided.tombs if e == name)
         gids = {row: gid for row, gid in gids.items() if tombs.get(row) != gid}
         self.open([g for g in dict.fromkeys(gids.values()) if g not in self.cases])
         for row, gid in gids.items():
@@ -249,9 +251,10 @@ class Finder:
         """The match rules, for all unknown rows together."""
         if self.entity.match:
             self.look_up(self.rows)
-            hits = {r: g for found in self.found.values() for r, g in found if r not in self.fresh}
+            self.propose()
+            hits = {r: g for found in self.found.values() for r, g in found if r not in self.fresh} | self.proposed
             self.read_hits(hits)
-            self.look_up(hits)
+            self.look_up([r for r in hits if r in self.fresh])
         index = Index(self.hits, self.fresh.get, self.is_live)
         self.by_hash: dict[tuple[int, bytes], list[Row]] = defaultdict(list)
         for row, values in self.fresh.items():
@@ -269,6 +272,40 @@ class Finder:
             self.found.update(((rule, v), []) for v in values)
             for value, hits in self.round.state.matches(self.entity.name, rule, values).items():
                 self.found[rule, value] = [(Row(h.system, h.key), h.gid) for h in hits]
+
+    def propose(self) -> None:
+        """Rows that match and were not captured yet are in no index: the systems are asked, by their own equality.
+
+        Not at first contact, where the index is complete. The rows found are read and compared in canonical form.
+        """
+        name, round = self.entity.name, self.round
+        if round.engine.phases[name] != "live":
+            return
+        known = {r for found in self.found.values() for r, _ in found}
+        for rule, fields in enumerate(self.entity.match):
+            asked = self.asked_values(rule, fields)
+            if not asked:
+                continue
+            jobs = {
+                s: partial(round.engine.systems[s].find, name, fields, asked)
+                for s, table in self.entity.tables.items()
+                if s in round.up and all(table.columns[i] is not None for i in fields)
+            }
+            for system, answers in round.ask(jobs).items():
+                keys = {k for keys in answers for k in keys if Row(system, k) not in known}
+                gids = round.state.resolve(name, system, keys) if keys else {}
+                self.proposed.update({Row(system, k): gids.get(k) for k in keys if Row(system, k) not in self.fresh})
+
+    def asked_values(self, rule: int, fields: tuple[int, ...]) -> list[list[Value]]:
+        """The match values of the unknown rows; a reference is another key in each system, so it is not asked for."""
+        bounds = self.round.engine.bound[self.entity.name]
+        if any(self.entity.fields[i].ref for i in fields):
+            return []
+        out = []
+        for row, reading in self.rows.items():
+            if self.fresh[row][rule] is not None:
+                out.append([bounds[row.system].decode(i, reading.raws[i]) for i in fields])
+        return out
 
     def read_hits(self, hits: dict[Row, Gid | None]) -> None:
         """A hit is read again before it is believed; a linked one with its whole record."""
