@@ -20,7 +20,7 @@ Run = Callable[..., list[tuple[Any, ...]]]
 """(sql, *parameters) -> rows; `?` marks a parameter, rows are [] for a statement that gives none."""
 
 TYPES = (
-    "auto",  # a generated integer key, PRIMARY KEY included
+    "auto",  # a generated integer key, PRIMARY KEY included; what is generated must not meet explicit keys below 100
     "int",
     "bigint",
     "text",  # up to 200 characters
@@ -111,6 +111,10 @@ class Backend(Protocol):
 
     def exact(self, text: str) -> str:
         """SQL: a literal for a value of the type `exact`, e.g. X'31322E3530' where decimals are kept as bytes."""
+        ...
+
+    def zoned(self, text: str) -> str:
+        """SQL: a literal of the type `zoned` for this moment, given in UTC without an offset."""
         ...
 
     def upper_trigger(self, table: str, column: str, key: str) -> list[str]:

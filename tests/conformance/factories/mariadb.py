@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -100,7 +101,7 @@ class MariaDatabase:
         grants = [
             str(row) for row in self.sql("SELECT * FROM mysql.tables_priv WHERE Db = ? ORDER BY 1, 2, 3, 4", self.name)
         ]
-        return [*done.stdout.splitlines(), *grants]
+        return [*re.sub(r" AUTO_INCREMENT=\d+", "", done.stdout).splitlines(), *grants]
 
     def system(self, name: str = "crm", **options: Any) -> System:
         prefix = options.pop("prefix", "accord")
@@ -155,6 +156,9 @@ class Maria:
 
     def exact(self, text: str) -> str:
         return text
+
+    def zoned(self, text: str) -> str:
+        return f"CONVERT_TZ('{text}', '+00:00', @@session.time_zone)"
 
     def upper_trigger(self, table: str, column: str, key: str) -> list[str]:
         return [

@@ -125,6 +125,9 @@ class Sqlite:
     def exact(self, text: str) -> str:
         return f"X'{text.encode().hex()}'"
 
+    def zoned(self, text: str) -> str:
+        return f"'{text}'"
+
     def upper_trigger(self, table: str, column: str, key: str) -> list[str]:
         body = f"UPDATE {table} SET {column} = upper({column}) WHERE {key} = NEW.{key}; END"
         return [
