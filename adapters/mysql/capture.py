@@ -38,7 +38,7 @@ def log_changes(
         number = int(text)
         if number in known:
             continue
-        targets = [(b.table.entity, _normal(b, key)) for b in bounds.get(tag, ())]
+        targets = [(b.table.entity, k) for b in bounds.get(tag, ()) for k in _normal(b, key)]
         if len(records) + sum(t not in records for t in targets) > limit and records:
             more = True
             break
@@ -47,11 +47,11 @@ def log_changes(
     return [Change(entity, key, op) for (entity, key), op in records.items()], ranges(taken), more
 
 
-def _normal(bound: Bound, key: str) -> Key:
+def _normal(bound: Bound, key: str) -> list[Key]:
     try:
-        return normal(bound.table.key, key, MYSQL)
-    except ValueError:
-        return key  # written for another primary key: nothing will be found under it
+        return [normal(bound.table.key, key, MYSQL)]
+    except ValueError:  # noted when the table had another key: that row is another one now
+        return []
 
 
 def ranges(numbers: Sequence[int]) -> Ranges:

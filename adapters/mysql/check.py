@@ -45,20 +45,20 @@ class Check:
             "SELECT @@log_bin, @@binlog_format, @@log_bin_trust_function_creators, @@read_only"
         )[0]
         if log == "1" and form == "STATEMENT":
-            yield self._problem("binlog-format", "binlog_format is STATEMENT", HALT[1665])
+            yield self._problem("binlog-format", "binlog_format is STATEMENT.", HALT[1665])
         writes = any(b.table.write for b in self._bounds)
         if readonly == "1" and writes and not self._granted("READ_ONLY ADMIN"):
-            yield self._problem("read-only", "the server is read-only", HALT[1290])
+            yield self._problem("read-only", "the server is read-only.", HALT[1290])
         captured = any(b.captured for b in self._bounds)
         if captured and not self._prepared and log == "1" and trusted == "0" and not self._granted("SUPER"):
-            text = "the account may not create triggers while the server writes a binary log"
+            text = "the account may not create triggers while the server writes a binary log."
             yield self._problem("binlog-triggers", text, HALT[1419])
         if not self._prepared:
             missing = [
                 r for r in ("CREATE", "DROP", "INDEX", "SELECT", "INSERT", "UPDATE", "DELETE") if not self._may(r)
             ]
             if missing:
-                text = f"the account may not create Accord's tables in {self._names.database}"
+                text = f"the account may not create Accord's tables in {self._names.database}."
                 grant = f"GRANT {', '.join(missing)} ON {quote(self._names.database)}.* TO {self._who};"
                 yield self._problem("privilege", text, f"run as an administrator: {grant}")
 
@@ -87,10 +87,10 @@ class Check:
         )
         for engine, kind in found:
             if kind != "BASE TABLE" and bound.captured:
-                text = f"{bound.table.name} is a view, which can have no triggers"
+                text = f"{bound.table.name} is a view, which can have no triggers."
                 yield self._problem("view", text, 'use its table, or capture = "watermark"', bound)
             elif engine is not None and engine.lower() != "innodb":
-                text = f"the table {bound.table.name} uses {engine}, which knows no transactions"
+                text = f"the table {bound.table.name} uses {engine}, which knows no transactions."
                 hint = f"run: ALTER TABLE {bound.sql} ENGINE = InnoDB;"
                 yield self._problem("engine", text, hint, bound)
 
@@ -110,7 +110,7 @@ class Check:
         if bound.captured and not self._granted("TRIGGER", bound.database, table.name):
             missing.append("TRIGGER")
         if missing:
-            text = f"the account lacks {', '.join(missing)} on the table {table.name}"
+            text = f"the account lacks {', '.join(missing)} on the table {table.name}."
             grant = f"GRANT {', '.join(missing)} ON {name} TO {self._who};"
             yield self._problem("privilege", text, f"run as an administrator: {grant}", bound)
 
@@ -139,14 +139,14 @@ class Check:
             try:
                 self._session.query(f"EXPLAIN SELECT ({text}) FROM {bound.sql} t")
             except AccordError as error:
-                message = f"{place} does not run: {error.problem.message}"
-                yield self._problem("expression", message, "correct the expression", bound)
+                message = f"{place}: MariaDB does not understand sql:{text}: {error.problem.message}"
+                yield self._problem("bad-expression", message, "correct the expression", bound)
 
     def _cascades(self, bound: Bound) -> Iterator[Problem]:
         for foreign in bound.table.info.foreign_keys:
             if foreign.on_delete in ("cascade", "set null") and bound.captured:
                 what = f"when a row of {foreign.to_table} is deleted (ON DELETE {foreign.on_delete.upper()})"
-                text = f"{bound.table.name} loses rows or references {what}; MariaDB runs no trigger for that"
+                text = f"{bound.table.name} loses rows or references {what}; MariaDB runs no trigger for that."
                 hint = "let the application delete such rows itself; else a sweep finds them late"
                 yield self._problem("cascade", text, hint, bound)
 

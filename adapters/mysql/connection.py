@@ -135,7 +135,7 @@ class Session:
         numbers = re.match(r"(?:5\.5\.5-)?(\d+)\.(\d+)", version)
         found = (int(numbers[1]), int(numbers[2])) if numbers else (0, 0)
         if "mariadb" not in version.lower() or found < OLDEST:
-            message = f"the server is {version}: Accord needs MariaDB 10.6 or later; MySQL has not been tried"
+            message = f"the server is {version}: Accord needs MariaDB 10.6 or later; MySQL has not been tried."
             raise Halt(Problem("server-version", message, "use a MariaDB server", system=self.name))
 
 

@@ -65,18 +65,21 @@ def _connect(config: Any) -> Any:
 
 def _refine(session: Session, schema: str, table: str, columns: Mapping[str, Column]) -> dict[str, Column]:
     rows = session.query(
-        "SELECT COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, CHARACTER_SET_NAME, EXTRA, COLUMN_DEFAULT, IS_GENERATED"
+        "SELECT COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, CHARACTER_SET_NAME, EXTRA, COLUMN_DEFAULT, IS_GENERATED, DATETIME_PRECISION"
         " FROM information_schema.COLUMNS"
         f" WHERE TABLE_SCHEMA = {literal(schema)} AND TABLE_NAME = {literal(table)}"
     )
     found = dict(columns)
-    for name, word, native, charset, extra, default, generated in rows:
+    for name, word, native, charset, extra, default, generated, fraction in rows:
         if name not in found:
             continue
         column = found[name]
         made = "auto_increment" in extra.lower() or generated == "ALWAYS"
         known = column.has_default or made or (default is not None and default != "NULL")
         column = replace(column, native=native, has_default=known, charset=CODECS.get(charset or ""))
+        if fraction is not None and word != "date":
+            # A TIMESTAMP is kept in UTC and shown in the session's zone, which is always UTC for Accord.
+            column = replace(column, fraction=int(fraction), zoned=word == "timestamp")
         if word in TEXTS:
             column = replace(column, kind="text", length=None)
         if word in ("float", "double"):

@@ -90,7 +90,7 @@ def words_of(error: BaseException) -> str:
 
 def translate(error: BaseException, system: str) -> AccordError:
     """The error of ours for a driver's error outside of a write."""
-    number, words = number_of(error), words_of(error)
+    number, words = number_of(error), words_of(error).rstrip(".") + "."
     if number in UNREACHABLE:
         return Unreachable(Problem("unreachable", words, UNREACHABLE[number], system=system))
     lost = isinstance(error, (pymysql.err.InterfaceError, OSError)) or number == 0

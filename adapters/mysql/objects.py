@@ -109,6 +109,17 @@ def table_statements(names: Names) -> list[tuple[str, str]]:
     ]
 
 
+def seed_statements(names: Names) -> list[str]:
+    """Ids begin at the time in microseconds: a log that is made anew never gives an id of the one before it, which an
+    old position may still name."""
+    first = "CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS UNSIGNED)"
+    return [
+        f"INSERT INTO {names.changes} (id, tbl, `key`, op) SELECT {first}, '', '', ''"
+        f" FROM DUAL WHERE NOT EXISTS (SELECT 1 FROM {names.changes})",
+        f"DELETE FROM {names.changes} WHERE tbl = ''",
+    ]
+
+
 def triggers(names: Names, bounds: Sequence[Bound]) -> list[Trigger]:
     """Three triggers for each table that is captured by triggers, whatever the number of its entities."""
     found = []
@@ -202,6 +213,7 @@ def prepare_script(names: Names, bounds: Sequence[Bound]) -> str:
     lines += [f"{statement};" for statement in TRIGGER_SESSION]
     for what, statement in table_statements(names):
         lines += ["", f"-- {what}", f"{statement};"]
+    lines += [f"{statement};" for statement in seed_statements(names)]
     made = triggers(names, bounds)
     if made:
         lines += [
@@ -247,20 +259,27 @@ def problems(session: Session, names: Names, bounds: Sequence[Bound], system: st
     hint = "run `accord prepare`, or let an administrator run `accord prepare --print`"
     tables, found = present_tables(session, names), present_triggers(session, names)
     missing = [n for n in (names.changes, names.fence, names.crosswalk) if n not in tables]
-    listed = [Problem("not-prepared", f"there is no table {name}", hint, system=system) for name in missing]
+    listed = [Problem("not-prepared", f"the table {name} is missing.", hint, system=system) for name in missing]
     if missing:
         return listed
     wanted = {t.name: t for t in triggers(names, bounds)}
     for name, trigger in wanted.items():
         entity = next(b.table.entity for b in bounds if qualified(b.database, b.table.name) == trigger.table)
         if name not in found:
-            text = f"the trigger {name} is missing (or the account lacks the right TRIGGER to see it)"
+            text = f"the trigger {name} is missing (or the account lacks the right TRIGGER to see it)."
             listed.append(Problem("not-prepared", text, hint, system=system, entity=entity))
         elif (f"{trigger.event} {trigger.table}", _plain(trigger.body)) != (found[name][0], _plain(found[name][1])):
-            text = f"the trigger {name} was made for another mapping"
-            listed.append(Problem("prepared-otherwise", text, hint, system=system, entity=entity))
+            text = f"the trigger {name} was made for another mapping, or was changed."
+            listed.append(Problem("prepared-differently", text, hint, system=system, entity=entity))
     for name in found.keys() - wanted.keys():
-        listed.append(Problem("prepared-otherwise", f"the trigger {name} is not needed any more", hint, system=system))
+        listed.append(
+            Problem(
+                "prepared-differently",
+                f"the trigger {name} belongs to a table that is not captured any more.",
+                hint,
+                system=system,
+            )
+        )
     return listed
 
 

@@ -64,7 +64,9 @@ def _log(
     session: Session, bound: Bound, keys: Sequence[Key], offset: Stamp, changes: str
 ) -> dict[Key, tuple[dict[int, Stamp], Key | None]]:
     """What the change log knows of these rows now: the last change of each field by others, and a former key."""
-    fields = {column.name: i for i, column in enumerate(bound.table.columns) if column is not None}
+    fields: dict[str, list[int]] = {}
+    for i in bound.places:
+        fields.setdefault(bound.column(i).name, []).append(i)
     log: dict[Key, tuple[dict[int, Stamp], Key | None]] = {}
     literals = [f"({literal(key)})" for key in keys]
     for start, stop in chunks(literals, session.packet):
@@ -81,14 +83,36 @@ def _log(
             if op == "D":
                 times, was, former = {}, None, None
             else:
-                names = fields if cols is None else json.loads(cols)
-                times.update((fields[n], int(micros) - offset) for n in names if n in fields)
+                listed = fields if cols is None else json.loads(cols)
+                times.update((i, int(micros) - offset) for name in listed for i in fields.get(name, ()))
             log[key] = (times, was or former)
+    if any(was is not None for _, was in log.values()):
+        moves = _moves(session, bound, changes)
+        return {key: (times, _origin(moves, key)) for key, (times, _) in log.items()}
     return log
 
 
+def _moves(session: Session, bound: Bound, changes: str) -> dict[Key, Key]:
+    """Every key change that the log knows of: the new key -> the one before."""
+    rows = session.raw(
+        f"SELECT `key`, was FROM {changes} WHERE tbl = {literal(bound.tag)} AND was IS NOT NULL AND own = 0 ORDER BY id"
+    )
+    return dict(rows)
+
+
+def _origin(moves: Mapping[Key, Key], key: Key) -> Key | None:
+    """Where a chain of key changes began: 3 was 2 was 1. (A key that came back is its own origin.)"""
+    seen, before = {key}, moves.get(key)
+    while before is not None and before not in seen:
+        seen.add(before)
+        if before not in moves:
+            return before
+        before = moves[before]
+    return None
+
+
 def scan(session: Session, bound: Bound, after: Key | None, limit: int, offset: Stamp) -> list[Reading]:
-    where = f" WHERE {beyond(bound, after)}" if after is not None else ""
+    where = f" WHERE {beyond(bound, after) if after is not None else bound.addressed}"
     order = ", ".join(f"t.{quote(c.name)}" for c in bound.table.key)
     text = f"SELECT {bound.selected} FROM {bound.sql} t{where} ORDER BY {order} LIMIT {int(limit)}"
     return [bound.reading(row, offset) for row in session.query(text)]
@@ -109,27 +133,42 @@ def find(
     session: Session, bound: Bound, fields: Sequence[int], wanted: Sequence[Sequence[Value]]
 ) -> list[tuple[Key, ...]]:
     """For each tuple of values the keys of rows that the server takes for equal."""
-    columns = [bound.table.columns[i] for i in fields]
-    literals, asked = [], []
+    plain = [i for i in fields if _plain(bound, i)]
+    if not plain:
+        return _find_all(session, bound, fields, wanted)
+    literals: list[str] = []
     for n, given in enumerate(wanted):
+        by_field = dict(zip(fields, given, strict=True))
         try:
-            cells = [bound.encode(i, v) for i, v in zip(fields, given, strict=True)]
+            literals.append(f"({n},{','.join(bound.encode(i, by_field[i]) for i in plain)})")
         except ValueError:
             continue  # what the columns cannot hold is in no row
-        literals.append(f"({n},{','.join(cells)})")
-        asked.append(n)
-    names = [f"{VALUE}{i}" for i in range(len(fields))]
-    tests = []
-    for column, name in zip(columns, names, strict=True):
-        assert column is not None
-        tests.append(f"t.{quote(column.name)} = {bound.like(column, 's.' + name)}")
+    names = [f"{VALUE}{i}" for i in range(len(plain))]
+    pairs = [(bound.column(i), "s." + name) for i, name in zip(plain, names, strict=True)]
+    on = " AND ".join(f"t.{quote(column.name)} = {bound.like(column, value)}" for column, value in pairs)
     keys = ", ".join(f"t.{quote(c.name)}" for c in bound.table.key)
     found: list[list[Key]] = [[] for _ in wanted]
     for start, stop in chunks(literals, session.packet):
         source = values(["accord_n", *names], literals[start:stop])
-        rows = session.raw(
-            f"SELECT s.accord_n, {keys} FROM {source} STRAIGHT_JOIN {bound.sql} t ON {' AND '.join(tests)}"
-        )
-        for n, *key in rows:
+        for n, *key in session.raw(f"SELECT s.accord_n, {keys} FROM {source} JOIN {bound.sql} t ON {on}"):
             found[int(n)].append(bound.key(key))
     return [tuple(keys) for keys in found]
+
+
+_PLAIN = {"text": ("text", "ref"), "int": ("int", "ref"), "decimal": ("decimal", "int"), "date": ("date",)}
+_PLAIN |= {"datetime": ("datetime",), "bytes": ("bytes",)}
+
+
+def _plain(bound: Bound, index: int) -> bool:
+    """Does SQL's equality of the stored form find at least what is equal in canonical form?"""
+    return bound.table.types[index] in _PLAIN.get(bound.column(index).kind, ())
+
+
+def _find_all(
+    session: Session, bound: Bound, fields: Sequence[int], wanted: Sequence[Sequence[Value]]
+) -> list[tuple[Key, ...]]:
+    """Values that are spelled in several ways ('1' and 'yes'): the table is read once, and compared here."""
+    stored: dict[tuple[Value, ...], list[Key]] = {}
+    for row in session.raw(f"SELECT {bound.selected} FROM {bound.sql} t WHERE {bound.addressed}"):
+        stored.setdefault(bound.canonical(bound.raws(row), fields), []).append(bound.key(row))
+    return [tuple(stored.get(tuple(given), ())) if None not in given else () for given in wanted]

@@ -19,7 +19,7 @@ from adapters.mysql.sql import literal
 from adapters.mysql.tables import Bound
 from adapters.mysql.transaction import MariaTransaction, taken
 from adapters.ports import Decoder, Verdict
-from config.errors import AccordError, Problem, Transient
+from config.errors import AccordError, Halt, Problem, Transient
 from config.records import (
     Batch,
     Change,
@@ -117,7 +117,8 @@ class MariaSystem:
     # --- capture -----------------------------------------------------------------------------------------------------
 
     def verify(self, position: bytes | None) -> Verdict:
-        missing = self.prepared()
+        captured = any(b.captured for b in self._bounds.values())
+        missing = [p for p in self.prepared() if p.code == "not-prepared"] if captured and position is not None else []
         if missing:
             return Verdict(True, f"changes may have been missed: {missing[0].message}")
         return Verdict(False)
@@ -143,7 +144,13 @@ class MariaSystem:
         tables = objects.by_table(self._bounds.values())
         if not tables:
             return [], [], False
+        self._need(self._names.changes)
         return capture.log_changes(self._session, self._names.changes, tables, held, limit)
+
+    def _need(self, table: str) -> None:
+        if table not in objects.present_tables(self._session, self._names):
+            message = "Accord's tables are missing."
+            raise Halt(Problem("not-prepared", message, "run `accord prepare`", system=self.name))
 
     def _from_marks(
         self, bound: Bound, position: watermark.Position | None, limit: int
@@ -189,7 +196,7 @@ class MariaSystem:
     def prepare(self) -> None:
         """DDL commits by itself: each step may be repeated, and a second run completes what a first one began."""
         wanted = objects.triggers(self._names, list(self._bounds.values()))
-        statements = [text for _, text in objects.table_statements(self._names)]
+        statements = [text for _, text in objects.table_statements(self._names)] + objects.seed_statements(self._names)
         surplus = objects.present_triggers(self._session, self._names).keys() - {t.name for t in wanted}
         statements += [f"DROP TRIGGER IF EXISTS {name}" for name in surplus]
         statements += [t.create for t in wanted]
@@ -240,6 +247,7 @@ class MariaSystem:
 
     def take_fence(self, agent: str) -> Fence:
         session, name = self._writer, self._names.fence
+        self._need(name)
         session.query("START TRANSACTION")
         try:
             session.query(f"INSERT INTO {name} VALUES (1, {literal(agent)}, 0, 0) ON DUPLICATE KEY UPDATE id = 1")
@@ -254,6 +262,7 @@ class MariaSystem:
         return Fence(agent, int(epoch) + 1, int(last))
 
     def begin(self, fence: Fence) -> MariaTransaction:
+        self._need(self._names.fence)
         return MariaTransaction(self._writer, self._names, self._bounds, fence, self.name)
 
     def close(self) -> None:

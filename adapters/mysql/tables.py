@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 from adapters import rows
 from adapters.convert import MYSQL, Decoder, Encoder, constant, decoder, encoder, is_text
-from adapters.keys import key_of, params
+from adapters.keys import key_of, pack, params, unpack
 from adapters.mysql.connection import Session
 from adapters.mysql.sql import like, literal, qualified, quote
 from config.records import Column, Key, Raw, Reading, Stamp, Table, Value
@@ -71,6 +71,44 @@ class Bound:
         archived = self._archived(row[self.width + len(self.places) : -1])
         return Reading(self.key(row), self.raws(row), archived, None if stamp is None else stamp - offset)
 
+    def canonical(self, raws: Sequence[Raw], fields: Sequence[int]) -> tuple[Value, ...]:
+        """These fields in canonical form; what does not convert is None, which is equal to nothing."""
+        found: list[Value] = []
+        for i in fields:
+            decode = self.decoders[i]
+            try:
+                found.append(decode(raws[i]) if decode else None)
+            except ValueError:
+                found.append(None)
+        return tuple(found)
+
+    def column(self, index: int) -> Column:
+        """The column of a field. ValueError if the field has no place here."""
+        column = self.table.columns[index]
+        if column is None:
+            raise ValueError("the field has no column here")
+        return column
+
+    @cached_property
+    def addressed(self) -> str:
+        """A row with NULL in its key cannot be addressed, so it is not there."""
+        return " AND ".join(f"t.{quote(c.name)} IS NOT NULL" for c in self.table.key)
+
+    def changed_key(self, key: Key, written: Mapping[int, Value]) -> Key:
+        """The key of a row after these values were written into it."""
+        texts = list(unpack(key, self.width))
+        for i, value in written.items():
+            for n, column in enumerate(self.table.key):
+                if column.name == self.column(i).name:
+                    encode = self.encoders[i]
+                    texts[n] = key_of((column,), (encode(value) if encode else None,), MYSQL)
+        return pack(texts)
+
+    def keyed(self, fields: Sequence[int]) -> bool:
+        """Is one of these fields part of the key?"""
+        names = {c.name for c in self.table.key}
+        return any(self.column(i).name in names for i in fields)
+
     # --- joining by key ----------------------------------------------------------------------------------------------
 
     @cached_property
@@ -113,10 +151,10 @@ class Bound:
 
     def encode(self, index: int, value: Value) -> str:
         """A canonical value as a literal for the field's column. ValueError says why it cannot be one."""
-        inner = self.encoders[index]
-        if inner is None:
+        encode = self.encoders[index]
+        if encode is None:
             raise ValueError("the field has no column here")
-        return literal(inner(value))
+        return literal(encode(value))
 
     def constant(self, name: str, value: Value) -> str:
         """A constant of the mapping, or its `sql:` expression, as it stands in a statement."""

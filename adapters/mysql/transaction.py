@@ -6,7 +6,9 @@ here, on raws, never in SQL: the server takes 'Acme' for 'ACME ' and finds no FL
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from adapters.bisect import Refusal, settle
@@ -21,9 +23,30 @@ from adapters.mysql.reader import rows_of
 from adapters.mysql.sql import chunks, qualified, quote, values
 from adapters.mysql.tables import VALUE, Bound
 from config.errors import Problem, Taken
-from config.records import Crosswalk, Fence, ForeignKey, Key, Landing, Outcome, Raw, Write, WriteKind
+from config.records import Crosswalk, Fence, ForeignKey, Key, Landing, Outcome, Raw, Value, Write, WriteKind
 
 Rows = dict[Key, tuple[Raw, ...]]
+
+
+WOULD = {"cascade": "would be deleted with it", "set null": "would lose the reference"}
+"""What the database would do to children without a word. (It refuses itself where it would not.)"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Updates of one kind that write the same fields."""
+
+    bound: Bound
+    kind: WriteKind
+    fields: tuple[int, ...]
+    writes: Sequence[Write]
+    literals: Mapping[int, str]  # place among the writes -> its row of literals
+
+    @property
+    def constants(self) -> dict[str, Value]:
+        table = self.bound.table
+        own = {WriteKind.ARCHIVE: table.archive, WriteKind.RESTORE: table.restore}.get(self.kind, {})
+        return {**table.stamp, **own}
 
 
 class MariaTransaction:
@@ -91,19 +114,22 @@ class MariaTransaction:
         before = rows_of(self._session, bound, ordered, lock=True)
         outcomes: list[Outcome | None] = [self._compared(bound, w, before) for w in writes]
         deletes = [i for i, o in enumerate(outcomes) if o is None and writes[i].kind is WriteKind.DELETE]
-        going = {writes[i].key for i in deletes}
-        for i, text in self._cascades(bound, [(i, writes[i].key) for i in deletes], going).items():
-            outcomes[i] = Outcome(Landing.REJECTED, writes[i].key, message=text, hint="settle those rows first")
+        refused = self._cascades(bound, [writes[i].key or "" for i in deletes])
+        for i in deletes:
+            text = refused.get(writes[i].key or "")
+            if text is not None:
+                hint = "delete or move those rows first, or map their table: children are deleted by key"
+                outcomes[i] = Outcome(Landing.REJECTED, writes[i].key, message=text, hint=hint)
         updates = [i for i, o in enumerate(outcomes) if o is None and writes[i].kind is not WriteKind.DELETE]
         deletes = [i for i in deletes if outcomes[i] is None]
         for indexes, run in ((updates, self._update), (deletes, self._delete)):
-            for i, refused in zip(indexes, run(bound, [writes[i] for i in indexes]), strict=True):
-                key = writes[i].key
-                assert key is not None
+            for i, key in zip(indexes, run(bound, [writes[i] for i in indexes]), strict=True):
+                own = writes[i].key or ""
+                raws = bound.raws(before[own])
                 outcomes[i] = (
-                    Outcome(Landing.REJECTED, key, message=refused.message, hint=refused.hint)
-                    if isinstance(refused, Refusal)
-                    else Outcome(Landing.LANDED, key, before=bound.raws(before[key]))
+                    Outcome(Landing.REJECTED, own, raws, message=key.message, hint=key.hint)
+                    if isinstance(key, Refusal)
+                    else Outcome(Landing.LANDED, key, raws)
                 )
         return [o for o in outcomes if o is not None]
 
@@ -115,103 +141,101 @@ class MariaTransaction:
         raws = bound.raws(row)
         whole = write.kind in (WriteKind.DELETE, WriteKind.ARCHIVE)
         fields: Iterable[int] = bound.places if whole else write.values
-        if write.expected is not None and any(raws[i] != write.expected[i] for i in fields):
+        if write.expected is None or any(raws[i] != write.expected[i] for i in fields):
             return Outcome(Landing.CHANGED, write.key, before=raws)
         return None
 
-    def _update(self, bound: Bound, writes: Sequence[Write]) -> list[Refusal | bool]:
-        """One statement per set of columns; what it says about each write."""
-        results: dict[int, Refusal | bool] = {}
+    def _update(self, bound: Bound, writes: Sequence[Write]) -> list[Refusal | Key]:
+        """One statement per set of columns; the key of each row afterwards."""
+        results: dict[int, Refusal | Key] = {}
         groups: dict[tuple[WriteKind, tuple[int, ...]], list[int]] = {}
-        literals: list[str] = []
+        literals: dict[int, str] = {}
         for n, write in enumerate(writes):
             fields = tuple(sorted(write.values))
             try:
                 cells = [bound.encode(i, write.values[i]) for i in fields]
             except ValueError as error:
                 results[n] = Refusal(str(error), "correct the value, or widen the column")
-                cells = []
-            literals.append("(" + ",".join([bound.key_literals(write.key or ""), *cells]) + ")")
-            if n not in results:
-                groups.setdefault((write.kind, fields), []).append(n)
+                continue
+            literals[n] = "(" + ",".join([bound.key_literals(write.key or ""), *cells]) + ")"
+            groups.setdefault((write.kind, fields), []).append(n)
         for (kind, fields), members in groups.items():
-            done = settle(
-                members,
-                lambda some, kind=kind, fields=fields: self._set(bound, kind, fields, [literals[n] for n in some]),  # type: ignore[misc]
-                self._session.savepoint,
-                refusal,
-                lambda some, fields=fields: self._loosen(bound, fields, [writes[n].key or "" for n in some]),  # type: ignore[misc]
-            )
+            group = _Group(bound, kind, fields, writes, literals)
+            attempt, loosen = partial(self._set, group), partial(self._loosen, group)
+            done = settle(members, attempt, self._session.savepoint, refusal, loosen)
             results.update(zip(members, done, strict=True))
         return [results[n] for n in range(len(writes))]
 
-    def _set(self, bound: Bound, kind: WriteKind, fields: Sequence[int], literals: Sequence[str]) -> list[bool]:
-        table, names = bound.table, [f"{VALUE}{n}" for n in range(len(fields))]
-        constants = dict(table.stamp)
-        if kind in (WriteKind.ARCHIVE, WriteKind.RESTORE):
-            constants |= table.archive if kind is WriteKind.ARCHIVE else table.restore
-        written = {c.name for i in fields if (c := table.columns[i]) is not None}
-        pairs = [f"t.{quote(n)} = {bound.constant(n, v)}" for n, v in constants.items() if n not in written]
-        for i, name in zip(fields, names, strict=True):
-            column = table.columns[i]
-            assert column is not None
-            pairs.append(f"t.{quote(column.name)} = s.{name}")
-        if pairs:
-            for start, stop in chunks(literals, self._session.packet):
-                source = values([*bound.key_names, *names], literals[start:stop])
-                self._session.raw(
-                    f"UPDATE {source} STRAIGHT_JOIN {bound.sql} t ON {bound.on_key} SET {', '.join(pairs)}"
-                )
-        return [True] * len(literals)
+    def _set(self, group: _Group, members: Sequence[int]) -> list[Key]:
+        bound, names = group.bound, [f"{VALUE}{n}" for n in range(len(group.fields))]
+        columns = [bound.column(i).name for i in group.fields]
+        pairs = [f"t.{quote(c)} = s.{name}" for c, name in zip(columns, names, strict=True)]
+        pairs += [f"t.{quote(c)} = {bound.constant(c, v)}" for c, v in group.constants.items() if c not in columns]
+        literals = [group.literals[n] for n in members]
+        for start, stop in chunks(literals if pairs else [], self._session.packet):
+            source = values([*bound.key_names, *names], literals[start:stop])
+            self._session.raw(f"UPDATE {source} STRAIGHT_JOIN {bound.sql} t ON {bound.on_key} SET {', '.join(pairs)}")
+        keys = [group.writes[n].key or "" for n in members]
+        return self._rename(group, members, keys) if bound.keyed(group.fields) else keys
 
-    def _loosen(self, bound: Bound, fields: Sequence[int], keys: Sequence[Key]) -> None:
+    def _rename(self, group: _Group, members: Sequence[int], keys: Sequence[Key]) -> list[Key]:
+        """A field that was written is part of the key: the row has a new key, and its link goes with it."""
+        bound, entity = group.bound, group.bound.table.entity
+        new = [bound.changed_key(key, group.writes[n].values) for n, key in zip(members, keys, strict=True)]
+        held = links.held(self._session, self._names, entity, [(self._system, key) for key in keys])
+        moved = [
+            (gid, old, key)
+            for old, key in zip(keys, new, strict=True)
+            if old != key and (gid := held.get((self._system, old))) is not None
+        ]
+        links.remove(self._session, self._names, [Crosswalk(entity, g, self._system, old) for g, old, _ in moved])
+        fresh = [Crosswalk(entity, g, self._system, key) for g, _, key in moved]
+        links.claim(self._session, self._names, fresh, take=True)
+        return new
+
+    def _loosen(self, group: _Group, members: Sequence[int]) -> None:
         """Rows that swap unique values let go of them first, where the columns may be empty."""
+        bound = group.bound
         unique = {name for columns in bound.table.info.unique for name in columns}
-        columns = [c for i in fields if (c := bound.table.columns[i]) is not None and c.name in unique and c.nullable]
-        if not columns:
-            return
-        literals = [f"({bound.key_literals(key)})" for key in keys]
-        source = values(bound.key_names, literals)
-        pairs = ", ".join(f"t.{quote(c.name)} = NULL" for c in columns)
-        self._session.raw(f"UPDATE {source} STRAIGHT_JOIN {bound.sql} t ON {bound.on_key} SET {pairs}")
+        columns = [c.name for c in map(bound.column, group.fields) if c.name in unique and c.nullable]
+        if columns:
+            source = values(bound.key_names, [f"({bound.key_literals(group.writes[n].key or '')})" for n in members])
+            pairs = ", ".join(f"t.{quote(name)} = NULL" for name in columns)
+            self._session.raw(f"UPDATE {source} STRAIGHT_JOIN {bound.sql} t ON {bound.on_key} SET {pairs}")
 
-    def _delete(self, bound: Bound, writes: Sequence[Write]) -> list[Refusal | bool]:
-        def attempt(some: Sequence[Write]) -> list[bool]:
-            literals = [f"({bound.key_literals(w.key or '')})" for w in some]
+    def _delete(self, bound: Bound, writes: Sequence[Write]) -> list[Refusal | Key]:
+        def attempt(keys: Sequence[Key]) -> Sequence[Key]:
+            literals = [f"({bound.key_literals(key)})" for key in keys]
             for start, stop in chunks(literals, self._session.packet):
                 source = values(bound.key_names, literals[start:stop])
                 self._session.raw(f"DELETE t FROM {source} STRAIGHT_JOIN {bound.sql} t ON {bound.on_key}")
-            return [True] * len(some)
+            return keys
 
-        return settle(writes, attempt, self._session.savepoint, refusal)
+        return settle([w.key or "" for w in writes], attempt, self._session.savepoint, refusal)
 
-    def _cascades(
-        self, bound: Bound, items: Sequence[tuple[int, Key | None]], going: set[Key | None]
-    ) -> dict[int, str]:
-        """Deletes that would take rows of other tables with them, or cut them off: those are deleted by key, never
+    def _cascades(self, bound: Bound, keys: Sequence[Key]) -> dict[Key, str]:
+        """Deletes that would take rows of other tables with them, or cut them off: children are deleted by key, never
         by cascade. (MariaDB fires no trigger and logs nothing for what a cascade does.)"""
-        found: dict[int, str] = {}
-        indexes = {key: i for i, key in items}
-        for foreign in bound.table.info.referenced_by if items else ():
-            if foreign.on_delete not in ("cascade", "set null", "set default"):
-                continue
-            for key, count in self._children(bound, foreign, list(indexes), going).items():
-                rows = "row" if count == 1 else "rows"
-                rule = f"ON DELETE {foreign.on_delete.upper()}"
-                found.setdefault(indexes[key], f"{count} {rows} of {foreign.table} would be changed with it ({rule})")
+        cascading = [f for f in bound.table.info.referenced_by if f.on_delete in WOULD]
+        found: dict[Key, str] = {}
+        going, refused = set(keys), bool(cascading)
+        while refused and going:  # a row that stays may itself be the child of another one
+            refused = False
+            for foreign in cascading:
+                for key, count in self._children(bound, foreign, going).items():
+                    found[key] = _refers(foreign, count)
+                    going.discard(key)
+                    refused = True
         return found
 
-    def _children(
-        self, bound: Bound, foreign: ForeignKey, keys: Sequence[Key | None], going: set[Key | None]
-    ) -> dict[Key, int]:
+    def _children(self, bound: Bound, foreign: ForeignKey, going: set[Key]) -> dict[Key, int]:
         """How many rows refer to each of these, but for rows of the same table that go in the same call."""
-        itself = foreign.table == bound.table.name and (foreign.schema or "") == (bound.table.schema or "")
+        itself = (foreign.table, foreign.schema) == (bound.table.name, bound.table.schema)
         theirs = [f"c.{quote(k.name)}" for k in bound.table.key] if itself else []
-        on = " AND ".join(
-            f"c.{quote(one)} = t.{quote(other)}" for one, other in zip(foreign.columns, foreign.to_columns, strict=True)
-        )
+        pairs = zip(foreign.columns, foreign.to_columns, strict=True)
+        on = " AND ".join(f"c.{quote(one)} = t.{quote(other)}" for one, other in pairs)
         ours = [f"t.{quote(k.name)}" for k in bound.table.key]
-        literals = [f"({bound.key_literals(key or '')})" for key in keys]
+        literals = [f"({bound.key_literals(key)})" for key in going]
         counts: dict[Key, int] = {}
         for start, stop in chunks(literals, self._session.packet):
             rows = self._session.raw(
@@ -221,8 +245,7 @@ class MariaTransaction:
             )
             for row in rows:
                 if not itself or bound.key(row[bound.width :]) not in going:
-                    key = bound.key(row)
-                    counts[key] = counts.get(key, 0) + 1
+                    counts[bound.key(row)] = counts.get(bound.key(row), 0) + 1
         return counts
 
     # --- after the writes --------------------------------------------------------------------------------------------
@@ -238,7 +261,14 @@ class MariaTransaction:
             if writes[i].kind is not WriteKind.DELETE and row is not None:
                 outcomes[i] = outcome._replace(after=bound.raws(row))
         if bound.captured:
-            drop_echo(self._session, self._names.changes, bound, keys)
+            before = [w.key for i, w in enumerate(writes) if i in landed and w.key is not None]
+            drop_echo(self._session, self._names.changes, bound, list(dict.fromkeys([*keys, *before])))
+
+
+def _refers(foreign: ForeignKey, count: int) -> str:
+    rows = f"{count} row{'s' if count > 1 else ''} of {foreign.table} refer{'s' if count == 1 else ''} to it"
+    rule = f"ON DELETE {foreign.on_delete.upper()}"
+    return f"{rows} by {', '.join(foreign.columns)} and {WOULD[foreign.on_delete]} ({rule})"
 
 
 def _lock_order(bound: Bound) -> Callable[[Key], tuple[Any, ...]]:
@@ -256,9 +286,9 @@ def _lock_order(bound: Bound) -> Callable[[Key], tuple[Any, ...]]:
 def taken(system: str, there: str | None, agent: str) -> Taken:
     """Somebody else holds the fence (I9)."""
     if there is None:
-        text, hint = "the fence is empty: the database was prepared anew, or restored", "start this agent again"
+        text, hint = "the fence is empty: the database was prepared anew, or restored.", "start this agent again"
     elif there != agent:
-        text, hint = f"the agent {there!r} writes here", "give this agent another prefix, or stop that one"
+        text, hint = f"the agent {there!r} writes here.", "give this agent another prefix, or stop that one"
     else:
-        text, hint = f"another start of the agent {agent!r} has taken over", "run one agent only"
-    return Taken(Problem("fence-taken", text, hint, system=system))
+        text, hint = f"another start of the agent {agent!r} has taken over.", "run one agent only"
+    return Taken(Problem("taken", text, hint, system=system))

@@ -37,6 +37,7 @@ TYPES = {
     "zoned": "TIMESTAMP(6) NULL",
     "time": "TIME(6)",
     "bytes": "LONGBLOB",
+    "bytes16": "VARBINARY(16)",
     "json": "JSON",
     "uuid": "UUID",
     "unknown": "GEOMETRY",
