@@ -116,8 +116,8 @@ class _Day:
         return self.edit("erp", next(self.products), ("products", "price"), ("item", "list_price"), value)
 
     def rename(self) -> Action:
-        name = f"{next(self.strangers).name} Holding"
-        return self.edit("crm", next(self.customers), ("accounts", "name"), ("party", "name"), name)
+        record = next(self.customers)
+        return partial(_rename, system="crm", who=self.who("crm"), key=record[0], new=lambda name: f"{name} Group")
 
     def quantity(self) -> Action:
         record = self.random.choice(self.world.lines[: len(self.world.lines) // 2])
@@ -156,8 +156,8 @@ class _Day:
 
     # --- what the other office owns -----------------------------------------------------------------------------
     def name_in_erp(self) -> Action:
-        name = f"{next(self.strangers).name} & Co."
-        return self.edit("erp", next(self.customers), ("accounts", "name"), ("party", "name"), name)
+        record = next(self.customers)
+        return partial(_rename, system="erp", who=self.who("erp"), key=record[1], new=str.upper)
 
     def credit_in_crm(self) -> Action:
         places = (("accounts", "credit_limit_c"), ("party", "credit_limit"))
@@ -228,6 +228,14 @@ def _together(offices: Offices, first: Action, second: Action, late: str, gap: f
         first(offices)
         time.sleep(gap * offices.pause)
         second(offices)
+
+
+def _rename(offices: Offices, system: str, who: str, key: str | int, new: Callable[[str], str]) -> None:
+    office, table = offices[system], "accounts" if system == "crm" else "party"
+    with office.saving():
+        row = office.row(table, key)
+        if row is not None:
+            office.change(who, table, key, name=new(row["name"]))
 
 
 def _add_points(offices: Offices, system: str, who: str, record: Keys, more: int) -> None:

@@ -30,7 +30,7 @@ FATES = {
     Fate.REVIEW: "wait for a person",
     Fate.MISSING: "are MISSING: nobody can say where they went",
 }
-MOST = 12  # sentences in one section; the rest is counted
+OF_EACH = 2  # sentences about conflicts of one kind; the rest is counted
 
 
 def count(number: int, nouns: tuple[str, str]) -> str:
@@ -65,7 +65,7 @@ def _corrected(journal: Sequence[Journal]) -> Iterator[str]:
         if line.action == "update" and line.field
     )
     if changed:
-        yield f"{count(changed.total(), ('value', 'values'))} that differed brought into line:"
+        yield f"Values that differed and were brought into line: {changed.total():,}."
     for (name, rule), n in changed.most_common(6):
         noun = count(n, NOUNS.get(name, (name, name)))
         yield f"  {noun:<24} {_because(rule)}".rstrip()
@@ -102,17 +102,19 @@ class Teller:
         self.facts, self.accounts, self.tolerance = facts, accounts, tolerance
 
     def conflicts(self, journal: Iterable[Journal]) -> list[str]:
-        """One sentence per conflict or override between people, in the order of the decisions."""
-        told: dict[tuple[str | None, str, str | None], str] = {}
+        """One sentence per conflict or override between people; of each kind only the first few."""
+        told: dict[tuple[str, str], dict[object, str]] = {}
         for line in journal:
             if line.action not in ("conflict", "override"):
                 continue
             loser = self.find(line, line.system, plain(line.before))
-            if loser is None:
-                continue
-            tell = self.override if line.action == "override" else self.clash
-            told.setdefault((line.gid, line.field, loser.at), tell(line, loser))
-        return [*told.values(), *self.sums(), *self.doubles()]
+            if loser is not None:
+                tell = self.override if line.action == "override" else self.clash
+                told.setdefault((line.action, line.field), {}).setdefault((line.gid, loser.at), tell(line, loser))
+        kinds = [list(sentences.values()) for sentences in told.values()] + [list(self.sums()), list(self.doubles())]
+        shown = [sentence for kind in kinds for sentence in kind[:OF_EACH]]
+        more = sum(map(len, kinds)) - len(shown)
+        return [*shown, f"… and {more} more of these."] if more else shown
 
     def find(self, line: Journal, system: str, value: str | None) -> Edit | None:
         """The edit that the journal speaks of."""
@@ -199,13 +201,25 @@ class Teller:
 
 
 def waiting(reviews: Sequence[Review], teller: Teller) -> Iterator[str]:
-    """What only a person can settle, one line each."""
+    """What only a person can settle: one line each, or one for all rows that could be the same record."""
+    unsure: dict[frozenset[tuple[str, str, str]], list[Review]] = {}
     for item in sorted(reviews, key=lambda r: (r.kind, r.entity, r.since)):
-        if item.gid and any((item.entity, item.gid, s) in teller.facts.keys for s in SYSTEMS):
-            name = teller.name(item.entity, item.gid)
+        rows = [(item.entity, system, key) for system, key in item.detail.get("candidates", ())]
+        if rows:
+            unsure.setdefault(frozenset([*rows, (item.entity, item.system, item.key)]), []).append(item)
         else:
-            name = teller.row_name(item.entity, item.system, item.key)
-        yield f"{item.id}  {name}: {item.message}"
+            yield f"{item.id}  {_subject(item, teller)}: {item.message}"
+    for group, items in unsure.items():
+        names = [f"{teller.row_name(*row)} ({SAYS[row[1]]})" for row in sorted(group, key=lambda row: row[1:])]
+        yield f"{items[0].id}  {_and(names)} could be the same {ENTITIES[items[0].entity][0]}. Which are?"
+
+
+def _subject(item: Review, teller: Teller) -> str:
+    """The record that the item is about; one that a system refused is known by the row that it came from."""
+    if item.gid and any((item.entity, item.gid, s) in teller.facts.keys for s in SYSTEMS):
+        return teller.name(item.entity, item.gid)
+    system, _, key = str(item.detail.get("record", f"{item.system}:{item.key}")).partition(":")
+    return teller.row_name(item.entity, system, key)
 
 
 def fates(accounts: Sequence[Account]) -> Iterator[str]:
@@ -220,7 +234,7 @@ def fates(accounts: Sequence[Account]) -> Iterator[str]:
             yield f"       {e.at} {e.who}, {e.system} {e.table} {e.key} {e.column or e.op}: {e.before} -> {e.after}"
 
 
-def shortened(lines: Iterable[str], most: int = MOST) -> list[str]:
+def shortened(lines: Iterable[str], most: int) -> list[str]:
     """The first lines, and how many more there are."""
     all_ = list(lines)
     return all_ if len(all_) <= most + 1 else [*all_[:most], f"… and {len(all_) - most} more."]

@@ -138,10 +138,10 @@ class Story:
         bullets(report.first_contact([e.line for e in entries if e.round <= self.first_rounds]))
         heading("While people worked")
         bullets(report.traffic(ledger, self.delays(entries)))
-        heading("Conflicts, and how they were decided")
-        bullets(report.shortened(teller.conflicts(lines)))
+        heading("Conflicts, and how they were decided (times in UTC)")
+        bullets(teller.conflicts(lines))
         heading("Waiting for a person")
-        bullets(report.shortened(report.waiting(reviews, teller), 8))
+        bullets(report.shortened(report.waiting(reviews, teller), 14))
         heading("Do the two agree now?")
         self.accord("verify", fine=(DONE, LOOK))
         heading("The demo's own check, with plain SQL: every edit accounted for")
@@ -152,7 +152,7 @@ class Story:
     def farewell(self, accounts: list[Account], reviews: list[Review]) -> int:
         missing = any(a.fate is Fate.MISSING for a in accounts)
         heading(f"Done in {time.monotonic() - self.begun:.0f} seconds. Three commands to try")
-        edited = next((a for a in accounts if a.entity == "customer" and a.fate is Fate.LOST), accounts[0])
+        edited = next((a for a in accounts if a.field == "phone" and a.fate is Fate.LOST), accounts[0])
         for command in (
             f"explain {edited.entity} {edited.edit.system}:{edited.edit.key}",
             "review" + (f" show {reviews[0].id}" if reviews else ""),

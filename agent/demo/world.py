@@ -254,10 +254,10 @@ class _Customers(_Clerk):
         for company, sister in zip(self.take(2), self.take(2), strict=True):  # two ERP parties share one mailbox
             self.account(company, vat_c="")
             self.party(company)
-            self.party(sister, name=f"{company.name} Trading", email=company.email)
+            self.party(sister, name=f"{company.name} (Trading)", email=company.email)
         (company,) = self.take(1)  # twice in the ERP, unknown to the CRM
         self.party(company)
-        self.party(company, name=f"{company.name} II", email=None)
+        self.party(company, name=f"{company.name} (2nd)", email=None)
 
     def walk_ins(self) -> None:
         """Customers with neither VAT number nor e-mail: no rule can match them, so the other side gets each one new."""

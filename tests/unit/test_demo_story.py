@@ -87,7 +87,7 @@ def test_first_contact_is_told_in_numbers() -> None:
     assert list(report.first_contact(lines)) == [
         "3 customers that both systems knew were recognised: 2 by VAT number, 1 by e-mail.",
         "Customers that only one of them knew were added: 1 to the CRM.",
-        "1 value that differed brought into line:",
+        "Values that differed and were brought into line: 1.",
         "  1 credit limit           the ERP has the say",
     ]
 
