@@ -82,11 +82,30 @@ def take_part(bound: Bound) -> None:
         system.bind([e.tables[name] for e in bound.entities.values() if name in e.tables])
 
 
+def look_at_state(config: Config) -> None:
+    """Is the state's file, where there is one, of a kind that can be used? ConfigError; nothing is written."""
+    if config.agent.state.exists():
+        with open_state(config, readonly=True):
+            pass
+
+
 @contextmanager
 def open_state(config: Config, readonly: bool = False) -> Iterator[Store]:
     """The agent's memory. A writer must hold the `StateLock`. ConfigError: see `Store.open`."""
     fields, refs = layout(config)
     with closing(Store.open(config.agent.state, fields, list(config.systems), refs=refs, readonly=readonly)) as state:
+        yield state
+
+
+@contextmanager
+def open_state_if_any(config: Config) -> Iterator[Store]:
+    """For those that only read: the agent's memory, or an empty one where no agent has run yet."""
+    if config.agent.state.exists():
+        with open_state(config, readonly=True) as state:
+            yield state
+        return
+    fields, refs = layout(config)
+    with closing(Store.scratch(None, fields, list(config.systems), refs=refs)) as state:
         yield state
 
 
@@ -99,10 +118,13 @@ def layout(config: Config) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
 
 def open_engine(bound: Bound, state: State) -> Engine:
     """The engine, not started; it binds the systems. The caller closes systems and state."""
-    agent = bound.config.agent
-    options = Options(
-        batch=agent.batch,
-        tolerance=agent.tolerance,
-        stale_windows={name: system.stale_window for name, system in bound.config.systems.items()},
+    return Engine(bound.config.agent.name, bound.entities, bound.systems, state, options=options(bound.config))
+
+
+def options(config: Config) -> Options:
+    """What the configuration says of the engine as a whole."""
+    return Options(
+        batch=config.agent.batch,
+        tolerance=config.agent.tolerance,
+        stale_windows={name: system.stale_window for name, system in config.systems.items()},
     )
-    return Engine(agent.name, bound.entities, bound.systems, state, options=options)

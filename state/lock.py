@@ -65,7 +65,7 @@ def holder(path: str | Path) -> tuple[int, str] | None:
     try:
         pid, _, name = os.pread(handle, 1000, 0).decode(errors="replace").partition(" ")
         # A process that is gone holds nothing; so a lock that an agent is just taking is hardly ever tried.
-        if not pid.isdigit() or not Path(f"/proc/{pid}").exists():
+        if not pid.isdigit() or not _alive(int(pid)):
             return None
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -73,3 +73,13 @@ def holder(path: str | Path) -> tuple[int, str] | None:
     finally:
         os.close(handle)
     return None
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

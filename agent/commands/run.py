@@ -1,0 +1,159 @@
+"""`accord run`: keeps the systems in agreement, until it is asked to stop or, with --once, until all is settled."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from adapters.ports import System
+from agent import __version__, commands, console, session
+from agent.console import Output, number
+from agent.engine import Engine, now
+from agent.requests import Listener
+from agent.round import Report
+from agent.service import Repeated, Service, Stop, counted, held_sentence
+from agent.session import Bound
+from config.errors import DONE, LOOK, UNREACHABLE, Halt, Problem, Transient
+from config.model import Config
+from state.lock import StateLock
+from state.store import Store
+
+LONGEST_PAUSE = 30.0  # seconds between two tries of a system that is down at the start
+
+
+@click.command()
+@console.common
+@click.option("--once", is_flag=True, help="Settle what is there now, then end.")
+def command(out: Output, once: bool) -> int:
+    """Keep the systems in agreement (one agent; SIGTERM or Ctrl-C ends it after the round that is under way)."""
+    config = session.open_config(out)
+    _load_handlers()
+    with closing(Stop()) as stop, StateLock(config.agent.state, config.agent.name):
+        session.look_at_state(config)
+        with session.open_systems(config) as systems:
+            bound = _bind(out, config, systems, stop, once)
+            if bound is None:
+                return DONE
+            session.take_part(bound)
+            _must_be_prepared(bound)
+            with session.open_state(config) as state:
+                return _run(out, bound, state, stop, once)
+
+
+def _load_handlers() -> None:
+    """Each command's module registers what the running agent answers for it."""
+    from agent.cli import names
+
+    for name in names():
+        importlib.import_module(f"{commands.__name__}.{name}")
+
+
+def _log(out: Output, text: str) -> None:
+    out.note(f"{datetime.now(UTC):%H:%M:%S} {text}")
+
+
+# --- before the first round ------------------------------------------------------------------------------------------
+
+
+def _bind(out: Output, config: Config, systems: Mapping[str, System], stop: Stop, once: bool) -> Bound | None:
+    """Waits for systems that are down, and says so; with --once the error is raised. None: asked to stop meanwhile."""
+    repeated, pause = Repeated(lambda text: _log(out, text)), 1.0
+    while not stop.requested:
+        try:
+            bound = session.bound_to(config, systems)
+        except Transient as error:
+            if once:
+                raise
+            repeated(error.problem.system or "", f"waiting for {error}")
+            stop.wait(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
+            continue
+        for warning in bound.warnings:
+            out.note(str(warning))
+        return bound
+    return None
+
+
+def _must_be_prepared(bound: Bound) -> None:
+    missing: list[Problem] = []
+    for name, system in bound.systems.items():
+        found = system.prepared()
+        if found:
+            more = f", and {number(len(found) - 1, 'other thing')}" if len(found) > 1 else ""
+            message = f"{found[0].message.rstrip('.')}{more}."
+            hint = "Run `accord prepare` (or give `accord prepare --print` to whoever administers the database)."
+            missing.append(Problem(found[0].code, message, hint, system=name))
+    if missing:
+        raise Halt(missing)
+
+
+# --- the rounds ------------------------------------------------------------------------------------------------------
+
+
+def _run(out: Output, bound: Bound, state: Store, stop: Stop, once: bool) -> int:
+    engine = session.open_engine(bound, state)
+    config = bound.config
+    try:
+        with closing(Listener(config.agent.state)) as listener:
+            poll = min(system.poll for system in config.systems.values())
+            service = Service(engine, listener, stop, lambda text: _log(out, text), _said(out), poll)
+            _hello(out, config, bound)
+            if once:
+                service.once()
+                return _settled(out, service, state)
+            service.forever()
+            _log(out, "stopped.")
+            return DONE
+    finally:
+        engine.close()
+
+
+def _hello(out: Output, config: Config, bound: Bound) -> None:
+    parts = f"{', '.join(bound.systems)}; {', '.join(bound.entities)}; state {config.agent.state}"
+    _log(out, f'accord {__version__} runs as "{config.agent.name}": {parts}; times are UTC.')
+
+
+def _said(out: Output) -> Any:
+    def said(report: Report) -> None:
+        if out.json:
+            out.line({**asdict(report), "at": console.moment(now())})
+
+    return said
+
+
+def _settled(out: Output, service: Service, state: Store) -> int:
+    """The report of `--once`, and its exit code."""
+    engine, totals = service.engine, service.totals
+    status = state.status()
+    out.say(f"{number(totals.rounds, 'round')} in {console.span((engine.clock() - service.begun) / 1e6)}.")
+    width = max(len(name) for name in engine.systems)
+    for system in engine.systems:
+        out.say(f"  {system:{width}}  {counted(totals.written.get(system, {})) or 'nothing to write'}")
+    records = sum(status.records.values())
+    out.say(
+        f"{number(records, 'record')} known; {totals.linked:,} linked and {totals.conflicts:,} conflicts decided now."
+    )
+    return _left(out, engine, state)
+
+
+def _left(out: Output, engine: Engine, state: Store) -> int:
+    """What could not be settled."""
+    status = state.status()
+    held = [name for name, phase in engine.phases.items() if phase == "held"]
+    questions, pending = sum(status.reviews.values()), sum(status.pending.values())
+    if held:
+        out.say(held_sentence(held))
+    if questions:
+        out.say(f"{number(questions, 'question')} for a person: `accord review`.")
+    if pending or status.looks:
+        out.say(f"{number(max(pending, status.looks), 'record')} could not be settled yet: `accord status`.")
+    out.problems += [engine.down_problem(system) for system in engine.down]
+    if engine.down:
+        return UNREACHABLE
+    return LOOK if held or questions or pending or status.looks else DONE

@@ -1,0 +1,150 @@
+"""`accord status`: how things stand, from what the agent remembers; no system is asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from agent import console, contact, service, session
+from agent.console import Output, moment, number, span
+from agent.engine import now
+from config.errors import DONE, LOOK, Transient
+from config.model import Config
+from state.lock import holder
+from state.ports import Pending
+from state.reports import Status
+
+ANSWER = 2.0  # seconds that a running agent has to say how it stands; it may be in the middle of a round
+PHASES = {
+    contact.HELD: "first contact held: `accord plan`, then `accord plan --accept`",
+    contact.INDEX: "first contact: reading all rows",
+    contact.LINK: "first contact: linking row by row",
+    contact.LIVE: "kept in agreement",
+}
+
+
+@click.command()
+@console.common
+@click.option("--only", multiple=True, metavar="ENTITY", help="Only this entity; may be given again.")
+def command(out: Output, only: tuple[str, ...]) -> int:
+    """Say how things stand: is the agent running, what waits, what is left to a person."""
+    config = session.open_config(out)
+    session.only_known(config, only)
+    agent = _agent(config)
+    with session.open_state_if_any(config) as state:
+        status, pending = state.status(), state.pending()
+    names = list(only) or list(config.entities)
+    entities = {name: _entity(config, status, pending, name) for name in names}
+    out.data |= {"agent": agent, "state": str(config.agent.state), **_whole(status), "entities": entities}
+    _tell(out)
+    return _exit(agent, entities)
+
+
+def _agent(config: Config) -> dict[str, Any]:
+    """Does it run, and what does it say of systems that are down?"""
+    held_by = holder(config.agent.state)
+    if held_by is None:
+        return {"running": False}
+    known = {"running": True, "pid": held_by[0], "name": held_by[1]}
+    try:
+        answer = service.request(config.agent.state, {"do": "status"}, ANSWER)
+    except Transient:
+        return known | {"busy": True}  # in the middle of a long round
+    down = (answer or {}).get("down", {})
+    shown = {
+        system: {"since": moment(d["since"]), "next": moment(d["due"]), "message": d["message"]}
+        for system, d in down.items()
+    }
+    return known | {"busy": answer is None, "down": shown}
+
+
+def _whole(status: Status) -> dict[str, Any]:
+    return {
+        "round": status.round,
+        "at": moment(status.at),
+        "looks": status.looks,
+        "next": moment(status.next),
+        "positions": list(status.positions),
+        "unsettled": status.unsettled,
+    }
+
+
+def _entity(config: Config, status: Status, pending: list[Pending], name: str) -> dict[str, Any]:
+    start = contact.INDEX if config.entities[name].first_contact == "auto" else contact.HELD
+    systems = config.entities[name].systems
+    absent = {f"{s} {how}": n for (e, s, how), n in status.absent.items() if e == name}
+    return {
+        "phase": status.meta.get(f"phase:{name}", start),
+        "records": status.records.get(name, 0),
+        "links": {s: status.links.get((name, s), 0) for s in systems},
+        "unlinked": {s: status.unlinked.get((name, s), 0) for s in systems},
+        "absent": absent,
+        "pending": _pending([p for p in pending if p.entity == name]),
+        "reviews": {kind: n for (e, kind), n in status.reviews.items() if e == name},
+    }
+
+
+def _pending(pending: list[Pending]) -> list[dict[str, Any]]:
+    """By system and reason."""
+    groups: dict[tuple[str, str], list[Pending]] = {}
+    for p in pending:
+        groups.setdefault((p.system, p.reason), []).append(p)
+    return [
+        {
+            "system": system,
+            "reason": reason,
+            "records": len(group),
+            "oldest": moment(min(p.since for p in group)),
+            "next": moment(min(p.due for p in group)),
+            "message": min(group, key=lambda p: p.since).message,
+        }
+        for (system, reason), group in groups.items()
+    ]
+
+
+def _exit(agent: dict[str, Any], entities: dict[str, dict[str, Any]]) -> int:
+    waits = any(e["reviews"] or e["phase"] == contact.HELD for e in entities.values())
+    return LOOK if waits or agent.get("down") else DONE
+
+
+# --- for people ------------------------------------------------------------------------------------------------------
+
+
+def _tell(out: Output) -> None:
+    data, agent = out.data, out.data["agent"]
+    if agent["running"]:
+        busy = ", in the middle of a round" if agent.get("busy") else ""
+        out.say(f'The agent "{agent["name"]}" runs (process {agent["pid"]}{busy}).')
+    else:
+        missing = "" if Path(data["state"]).exists() else ", a file that does not exist yet"
+        out.say(f"No agent runs on {data['state']}{missing}.")
+    if data["at"] is None:
+        out.say("There was no round yet.")
+    else:
+        ago = span((now() - int(data["at"].timestamp() * 1_000_000)) / 1e6)
+        out.say(f"The last round that did something was number {data['round']}, {ago} ago.")
+    for system, down in agent.get("down", {}).items():
+        out.say(f"{system} does not answer since {down['since']:%H:%M:%S} UTC: {down['message']}")
+    for system, round in data["unsettled"].items():
+        out.say(f"{system}: whether round {round} landed is looked up when it answers.")
+    for name, entity in data["entities"].items():
+        _tell_entity(out, name, entity)
+
+
+def _tell_entity(out: Output, name: str, entity: dict[str, Any]) -> None:
+    out.say()
+    out.say(f"{name}: {PHASES[entity['phase']]}")
+    links = ", ".join(f"{n:,} in {s}" for s, n in entity["links"].items())
+    out.say(f"  {number(entity['records'], 'record')}: {links}")
+    for system, count in entity["unlinked"].items():
+        if count:
+            out.say(f"  {number(count, 'row')} in {system} {'belongs' if count == 1 else 'belong'} to no record yet")
+    for how, count in entity["absent"].items():
+        out.say(f"  {number(count, 'record')}: {how}")
+    for p in entity["pending"]:
+        when = f"since {p['oldest']:%Y-%m-%d %H:%M:%S}, next try {p['next']:%H:%M:%S} UTC"
+        out.say(f"  waits for {p['system']} ({p['reason']}): {number(p['records'], 'record')}, {when}: {p['message']}")
+    for kind, count in entity["reviews"].items():
+        out.say(f"  in review, {kind}: {number(count, 'question')} (`accord review --only {name}`)")

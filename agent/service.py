@@ -1,0 +1,255 @@
+"""`accord run`: rounds while there is work, else waiting for the next poll, for what is due, or for a request.
+
+One thread: the round's. Requests (`agent.requests`) are answered between two rounds. SIGTERM and SIGINT end the loop
+after the round that is under way; a second SIGINT ends the process at once, which is safe like any crash.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+from agent import contact
+from agent.engine import Engine
+from agent.requests import Listener, ask, register
+from agent.round import Report
+from config.errors import INTERRUPTED, Transient
+from config.records import Stamp
+
+SECOND = 1_000_000
+QUIET = 3 * SECOND  # `--once`: how long it waits for retries that are due soon, since it last achieved something
+LONGEST = 60 * SECOND  # `--once`: how long it follows people who never stop editing, once it has caught up
+REPEAT = 30.0  # seconds between two lines about a system that stays down
+STATE_PAUSE = 5.0  # seconds before a round that the state could not take is tried again
+
+request = ask  # what commands use: service.request(state_path, message)
+
+
+class Stop:
+    """Has somebody asked the process to end? Waits are cut short by it."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._before = {number: signal.signal(number, self._asked) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def _asked(self, number: int, frame: FrameType | None) -> None:
+        if self.requested and number == signal.SIGINT:
+            os.write(sys.stderr.fileno(), b"Interrupted twice: ended in the middle of a round.\n")
+            os._exit(INTERRUPTED)
+        if not self.requested:
+            self.requested = True
+            os.write(self._write, b".")
+
+    def wait(self, seconds: float, *others: Listener) -> None:
+        """Until then, or until somebody wants something: an end, or one of the others."""
+        select.select([self._read, *(other.fileno() for other in others)], [], [], max(0.0, seconds))
+
+    def close(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        os.close(self._read)
+        os.close(self._write)
+
+
+@dataclass
+class Totals:
+    """What all rounds of this run did together."""
+
+    rounds: int = 0
+    written: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    linked: int = 0
+    conflicts: int = 0
+
+    def add(self, report: Report) -> None:
+        self.rounds += report.worked
+        for system, counts in report.written.items():
+            self.written[system].update(counts)
+        self.linked += report.linked
+        self.conflicts += report.conflicts
+
+
+class Repeated:
+    """Says again what stays wrong, at most every 30 seconds for each subject."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._last: dict[str, float] = {}
+
+    def __call__(self, subject: str, text: str) -> None:
+        now = time.monotonic()
+        if now - self._last.get(subject, -REPEAT) >= REPEAT:
+            self._last[subject] = now
+            self._say(text)
+
+    def over(self, subject: str, text: str) -> None:
+        if self._last.pop(subject, None) is not None:
+            self._say(text)
+
+
+class Service:
+    """The loop. `said` gets every round that did something; `log` a line for people."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        listener: Listener,
+        stop: Stop,
+        log: Callable[[str], None],
+        said: Callable[[Report], None],
+        poll: int,
+    ) -> None:
+        self.engine, self.listener, self.stop = engine, listener, stop
+        self.log, self.said, self.poll = log, said, poll
+        self.repeated = Repeated(log)
+        self.totals = Totals()
+        self.begun = engine.clock()
+        self._down: set[str] = set()
+        self._held: list[str] = []
+
+    # --- the two ways to run ------------------------------------------------------------------------------------------
+
+    def forever(self) -> None:
+        """Until somebody asks for an end."""
+        self.engine.start()
+        while not self.stop.requested:
+            report = self.round()
+            self.listener.answer(self.engine)
+            if report is None:
+                self.pause(STATE_PAUSE)
+                self.engine.start()
+            elif not report.worked:
+                self.pause(self.until_next())
+
+    def once(self) -> None:
+        """Until all that was there at the start is settled, as far as it can be now."""
+        self.engine.start()
+        last = self.engine.clock()  # when something was last achieved
+        caught_up: Stamp | None = None
+        while not self.stop.requested:
+            report = self.round()
+            self.listener.answer(self.engine)
+            now = self.engine.clock()
+            if report is None:
+                raise self._broken
+            if report.written or report.linked or self.first_contact_goes_on():
+                last = now
+            if caught_up is None and not report.more and not self.first_contact_goes_on():
+                caught_up = now
+            if caught_up is not None and now - caught_up > LONGEST:
+                break
+            if not report.worked:
+                due = self.due_soon(last + QUIET)
+                if due is None:
+                    break
+                self.pause((due - now) / SECOND)
+
+    def first_contact_goes_on(self) -> bool:
+        """An entity whose first contact is under way, and not only waiting for a system or for a parent's."""
+        moving = (contact.INDEX, contact.LINK)
+        return not self.engine.down and any(phase in moving for phase in self.engine.phases.values())
+
+    def due_soon(self, limit: Stamp) -> Stamp | None:
+        """When the next retry is due, if that is before `limit`."""
+        dues = [down.due for down in self.engine.down.values()]
+        waiting = self.engine.state.waiting(self.engine.clock())
+        due = min([*dues, waiting] if waiting is not None else dues, default=None)
+        return due if due is not None and due <= limit else None
+
+    # --- one round ----------------------------------------------------------------------------------------------------
+
+    def round(self) -> Report | None:
+        """One round, and what is to be said of it. None: the state could not take it (full disk …); try again."""
+        try:
+            report = self.engine.round()
+        except Transient as error:
+            self._broken = error
+            self.repeated("state", str(error))
+            return None
+        self.repeated.over("state", "The state can be written again.")
+        self.totals.add(report)
+        if report.worked or report.written:
+            self.said(report)
+        text = sentence(report)
+        if text:
+            self.log(text)
+        self.tell_down()
+        self.tell_held(report.held)
+        return report
+
+    def tell_down(self) -> None:
+        for system, down in self.engine.down.items():
+            pause = max(1, round((down.due - self.engine.clock()) / SECOND))
+            self.repeated(system, f"{system} does not answer: {down.message} It is tried again in {pause} s.")
+        for system in self._down - self.engine.down.keys():
+            self.repeated.over(system, f"{system} answers again.")
+        self._down = set(self.engine.down)
+
+    def tell_held(self, held: list[str]) -> None:
+        if held and held != self._held:
+            self.log(held_sentence(held))
+        self._held = list(held)
+
+    # --- waiting ------------------------------------------------------------------------------------------------------
+
+    def until_next(self) -> float:
+        """Seconds until something is to be done by itself."""
+        now = self.engine.clock()
+        due = self.engine.state.waiting(now)
+        return (self.poll if due is None else min(self.poll, due - now)) / SECOND
+
+    def pause(self, seconds: float) -> None:
+        """Wait; requests are answered meanwhile, and end the wait: they may have made work."""
+        if not self.stop.requested:
+            self.stop.wait(seconds, self.listener)
+            self.listener.answer(self.engine)
+
+
+ACTIONS = {
+    "create": "created",
+    "update": "updated",
+    "delete": "deleted",
+    "archive": "archived",
+    "restore": "restored",
+}
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """`3 updated, 1 created`."""
+    return ", ".join(f"{n:,} {ACTIONS.get(action, action)}" for action, n in counts.items() if n)
+
+
+def sentence(report: Report) -> str:
+    """What a round wrote, for the log; empty if nothing."""
+    parts = [f"{system}: {text}" for system, counts in report.written.items() if (text := counted(counts))]
+    for count, word in ((report.linked, "linked"), (report.conflicts, "conflict"), (report.reviews, "in review")):
+        if count:
+            parts.append(f"{count:,} {word}{'s' if word == 'conflict' and count > 1 else ''}")
+    return " · ".join(parts)
+
+
+def held_sentence(held: list[str]) -> str:
+    names = ", ".join(held)
+    return (
+        f"First contact of {names} is held: nothing of it is read or written. "
+        "What to do: look at `accord plan`, then say yes with `accord plan --accept`."
+    )
+
+
+def _status(engine: Engine, message: dict[str, Any]) -> dict[str, Any]:
+    """What only the running agent knows."""
+    down = {s: {"since": d.since, "due": d.due, "message": d.message} for s, d in engine.down.items()}
+    return {"pid": os.getpid(), "agent": engine.name, "down": down}
+
+
+register("status", _status)
+
+__all__ = ["Service", "Stop", "Totals", "register", "request"]
