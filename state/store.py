@@ -14,11 +14,12 @@ from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
 from config.records import Gid, Key, Stamp
-from state import database, reports, writing
+from state import database, reports
 from state.catalog import Catalog
 from state.database import Database
 from state.ports import Decided, Look, MatchRow, Pending, Record, Review
 from state.reading import SLOT, Reading, uncollected
+from state.settling import settle
 from state.writing import Writing
 
 Fields = Mapping[str, Sequence[str]]
@@ -340,7 +341,7 @@ class Store:
             with self.database.transaction(durable=False):
                 if landed and (round := self.unsettled().get(system)) is not None:
                     self.database.rows("INSERT OR REPLACE INTO meta VALUES (?, ?)", (f"landed:{system}", str(round)))
-                writing.settle(self.database, self._reading, self.catalog.systems[system], landed, again)
+                settle(self.database, self._reading, self.catalog.systems[system], landed, again)
         finally:
             self._reading.forget()
 

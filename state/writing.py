@@ -14,20 +14,16 @@ from msgspec.json import encode as to_json
 
 from config.records import Gid, Key, Stamp
 from state.catalog import Catalog
-from state.codec import pack_frozen, pack_pair, pack_reasons, pack_row, pack_stale, pack_value, unpack_row
+from state.codec import pack_frozen, pack_pair, pack_reasons, pack_row, pack_stale, pack_value
 from state.database import Database
+from state.matching import index
 from state.ports import Decided, Image, Link, Prepared, Record, Review, Version
 from state.reading import SLOT, Known, Reading
+from state.settling import UPSERT_SIDE
 
 Blobs = tuple[int, Stamp, bytes, bytes]  # an image: layout, seen, raws, stands
 
 NO_IMAGE = (None, None, None, None)
-UPSERT_SIDE = (
-    "INSERT INTO side (id, entity, system, key, existence, settled, archived, speaks, layout, seen, raws, stands) "
-    "{} ON CONFLICT (id) DO UPDATE SET key = excluded.key, existence = excluded.existence, "
-    "settled = excluded.settled, archived = excluded.archived, speaks = excluded.speaks, layout = excluded.layout, "
-    "seen = excluded.seen, raws = excluded.raws, stands = excluded.stands"
-)
 
 
 class Writing:
@@ -57,7 +53,7 @@ class Writing:
         self._reviews()
         self._pending()
         self._looks()
-        self._matches()
+        index(self.database, self.catalog, self.decided)
         self._rest()
 
     # --- identity -----------------------------------------------------------------------------------------------------
@@ -423,51 +419,6 @@ class Writing:
             [(self.catalog.entities[x.entity], self.catalog.systems[x.system], *x[2:]) for x in self.decided.looks],
         )
 
-    def _matches(self) -> None:
-        by_place: dict[tuple[int, int], dict[Key, bytes | None]] = defaultdict(dict)
-        for entity, system, key, hashes in self.decided.matches:
-            by_place[self.catalog.entities[entity], self.catalog.systems[system]][key] = pack_row(hashes)
-        for entity, system, key in self.decided.unmatched:
-            by_place[self.catalog.entities[entity], self.catalog.systems[system]][key] = None
-        free = int(self.database.value("SELECT coalesce(max(id), 0) + 1 FROM candidate")) if by_place else 0
-        for place, wanted in by_place.items():
-            free = self._index(place, wanted, free)
-
-    def _index(self, place: tuple[int, int], wanted: dict[Key, bytes | None], free: int) -> int:
-        """Rows of one table: only those whose match values changed are touched."""
-        have = {
-            key: (id, hashes)
-            for key, id, hashes in self.database.among(
-                "SELECT c.key, c.id, c.hashes FROM json_each(?) j CROSS JOIN candidate c "
-                "ON c.entity = ? AND c.system = ? AND c.key = j.value",
-                wanted,
-                *place,
-            )
-        }
-        old, new, gone, added, changed = [], [], [], [], []
-        for key, blob in wanted.items():
-            id, had = have.get(key, (None, None))
-            if blob == had:
-                continue
-            if id is not None and had is not None:
-                old += _entries(place[0], had, id)
-            if blob is None:
-                gone.append((id,))
-                continue
-            if id is None:
-                id, free = free, free + 1
-                added.append((id, *place, key, blob))
-            else:
-                changed.append((blob, id))
-            new += _entries(place[0], blob, id)
-        many = self.database.many
-        many("DELETE FROM match WHERE entity = ? AND rule = ? AND hash = ? AND candidate = ?", old)
-        many("DELETE FROM candidate WHERE id = ?", gone)
-        many("INSERT INTO candidate (id, entity, system, key, hashes) VALUES (?, ?, ?, ?, ?)", added)
-        many("UPDATE candidate SET hashes = ? WHERE id = ?", changed)
-        many("INSERT INTO match (entity, rule, hash, candidate) VALUES (?, ?, ?, ?)", new)
-        return free
-
     def _rest(self) -> None:
         d = self.decided
         self.database.many(
@@ -476,44 +427,6 @@ class Writing:
         )
         self.database.many("INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)", d.meta.items())
         self.database.rows("INSERT OR REPLACE INTO round (one, number, at) VALUES (1, ?, ?)", (d.round, d.at))
-
-
-def settle(database: Database, reading: Reading, system: int, landed: bool, again: bool) -> None:
-    """Prepared becomes link and image, or is dropped; `again`: its records are looked at once more."""
-    slots = [id for (id,) in database.rows("SELECT id FROM prepared WHERE system = ?", (system,))] if again else []
-    if landed:
-        _land(database, system)
-    database.rows("DELETE FROM prepared WHERE system = ?", (system,))
-    database.rows("DELETE FROM unsettled WHERE system = ?", (system,))
-    database.many(
-        "INSERT INTO look (entity, system, key, due, reason) VALUES (?, ?, ?, 0, 'unknown outcome') "
-        "ON CONFLICT DO UPDATE SET due = 0",
-        reading.keys_of(slots).values(),
-    )
-
-
-def _land(database: Database, system: int) -> None:
-    database.rows(
-        "INSERT OR REPLACE INTO tomb (entity, system, key, record, at) "
-        f"SELECT s.entity, s.system, s.key, s.id / {SLOT}, r.at FROM prepared p JOIN side s ON s.id = p.id "
-        "CROSS JOIN round r WHERE p.system = ? AND s.key <> p.key",
-        (system,),
-    )
-    # Keys may be swapped among these rows, and a key may have been another's that is gone: all let go first.
-    database.rows(
-        "UPDATE side SET speaks = 0 WHERE id IN (SELECT s.id FROM prepared p CROSS JOIN side s "
-        "ON s.entity = p.entity AND s.system = p.system AND s.key = p.key AND s.speaks = 1 "
-        "WHERE p.system = ? AND s.id <> p.id)",
-        (system,),
-    )
-    database.rows(
-        UPSERT_SIDE.format(
-            "SELECT id, entity, system, key, existence, settled, archived, existence <> 'gone' OR archived "
-            "OR NOT EXISTS (SELECT 1 FROM prepared o WHERE o.system = p.system AND o.entity = p.entity "
-            "AND o.key = p.key AND o.id <> p.id), layout, seen, raws, stands FROM prepared p WHERE system = ?"
-        ),
-        (system,),
-    )
 
 
 def _link(link: Link | None) -> tuple[Key | None, str, int, int, int]:
@@ -525,10 +438,6 @@ def _link(link: Link | None) -> tuple[Key | None, str, int, int, int]:
 def _same(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
     """Identical items: equality would take 1 for True and Decimal('1.5') for Decimal('1.50')."""
     return one is other or (len(one) == len(other) and all(map(is_, one, other)))
-
-
-def _entries(entity: int, hashes: bytes, candidate: int) -> list[tuple[int, int, bytes, int]]:
-    return [(entity, rule, hash, candidate) for rule, hash in enumerate(unpack_row(hashes)) if hash is not None]
 
 
 def _named_rows(review: Review) -> list[tuple[str, Key]]:
