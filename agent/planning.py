@@ -39,7 +39,7 @@ class EntityPlan:
     links: Counter[str] = field(default_factory=Counter)  # by rule
     writes: dict[str, Counter[str]] = field(default_factory=dict)  # action -> by system
     fields: Counter[tuple[str, str]] = field(default_factory=Counter)  # (system, field) of updates
-    losers: Counter[str] = field(default_factory=Counter)  # conflict, override, stale: by rule
+    lost: Counter[str] = field(default_factory=Counter)  # values that lose: conflict, override, stale
     reviews: Counter[str] = field(default_factory=Counter)  # by kind
     samples: dict[str, list[Sample]] = field(default_factory=lambda: defaultdict(list))  # by action
     updated: set[tuple[Gid, str]] = field(default_factory=set)  # (record, system) counted already
@@ -47,7 +47,7 @@ class EntityPlan:
     @property
     def changes(self) -> bool:
         """Would anything be written, or linked?"""
-        return bool(self.links or any(c for by in self.writes.values() for c in by.values()) or self.losers)
+        return bool(self.links or any(c for by in self.writes.values() for c in by.values()) or self.lost)
 
 
 class Planner(Engine):
@@ -113,7 +113,7 @@ class Planner(Engine):
             plan.writes.setdefault(line.action, Counter())[line.system] += 1
             self._sample(plan, line.action, lambda: Sample(self._record(line), line.system, self._title(line)))
         elif line.action in ("conflict", "override", "stale"):
-            plan.losers[line.rule] += 1
+            plan.lost[line.action] += 1
             text = f"{line.field}: {_show(line.before)} in {line.system} loses to {_show(line.after)}"
             self._sample(plan, line.action, lambda: Sample(self._record(line), line.system, text, line.rule))
 

@@ -172,6 +172,8 @@ class Finder:
             if link is None or link.existence == "gone" or case.readings.get(row.system, False) is None:
                 self.adopt_row(case, row, self.rows[row])
                 case.relink = True
+                if len(case.record.links) > 1:
+                    self.linked(case, "crosswalk")
 
     def open(self, gids: Sequence[Gid]) -> None:
         """Take these records into the round, too."""
