@@ -33,7 +33,7 @@ class Output:
         self.config: Path | None = None  # as --config says; None: where `config.find` looks
         self.data: dict[str, Any] = {}  # what --json shows
         self.problems: list[Problem] = []  # what is wrong; printed at the end, or given in JSON
-        self._lines = False  # JSON lines were written: there is no object at the end
+        self.stream = False  # JSON lines go out one by one (`line`); an object at the end only if it says something
 
     def say(self, text: str = "") -> None:
         """A line of the report; nothing in JSON form."""
@@ -47,14 +47,13 @@ class Output:
     def line(self, data: Mapping[str, Any]) -> None:
         """JSON form only: one object of its own, at once (`run --json`)."""
         if self.json:
-            self._lines = True
             self._write(DONE, data, [])
             sys.stdout.flush()
 
     def finish(self, exit: int) -> None:
         """The end: everything in one JSON object, or the problems on stderr."""
         if self.json:
-            if self.problems or not self._lines:
+            if self.problems or self.data or not self.stream:
                 self._write(exit, self.data, self.problems)
             return
         for problem in self.problems:
@@ -168,3 +167,10 @@ def span(seconds: float) -> str:
 def number(count: int, one: str, many: str | None = None) -> str:
     """`1 record`, `2,000 records`."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def script(out: Output, system: str, sql: str) -> None:
+    """SQL for whoever administers a system, under its name."""
+    out.say(f"-- {system}")
+    out.say(sql.rstrip())
+    out.say()

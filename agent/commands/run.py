@@ -12,9 +12,9 @@ from typing import Any
 import click
 
 from adapters.ports import System
-from agent import __version__, commands, console, session
+from agent import __version__, commands, console, contact, session
 from agent.console import Output, number
-from agent.engine import Engine, now
+from agent.engine import now
 from agent.requests import Listener
 from agent.round import Report
 from agent.service import Repeated, Service, Stop, counted, held_sentence
@@ -32,6 +32,7 @@ LONGEST_PAUSE = 30.0  # seconds between two tries of a system that is down at th
 @click.option("--once", is_flag=True, help="Settle what is there now, then end.")
 def command(out: Output, once: bool) -> int:
     """Keep the systems in agreement (one agent; SIGTERM or Ctrl-C ends it after the round that is under way)."""
+    out.stream = True
     config = session.open_config(out)
     _load_handlers()
     with closing(Stop()) as stop, StateLock(config.agent.state, config.agent.name):
@@ -130,30 +131,29 @@ def _said(out: Output) -> Any:
 def _settled(out: Output, service: Service, state: Store) -> int:
     """The report of `--once`, and its exit code."""
     engine, totals = service.engine, service.totals
-    status = state.status()
     out.say(f"{number(totals.rounds, 'round')} in {console.span((engine.clock() - service.begun) / 1e6)}.")
     width = max(len(name) for name in engine.systems)
     for system in engine.systems:
         out.say(f"  {system:{width}}  {counted(totals.written.get(system, {})) or 'nothing to write'}")
-    records = sum(status.records.values())
-    out.say(
-        f"{number(records, 'record')} known; {totals.linked:,} linked and {totals.conflicts:,} conflicts decided now."
-    )
-    return _left(out, engine, state)
-
-
-def _left(out: Output, engine: Engine, state: Store) -> int:
-    """What could not be settled."""
     status = state.status()
-    held = [name for name, phase in engine.phases.items() if phase == "held"]
-    questions, pending = sum(status.reviews.values()), sum(status.pending.values())
+    records = number(sum(status.records.values()), "record")
+    out.say(f"{records} known; {totals.linked:,} linked and {number(totals.conflicts, 'conflict')} decided now.")
+    held = [name for name, phase in engine.phases.items() if phase == contact.HELD]
+    reviews, pending = sum(status.reviews.values()), max(sum(status.pending.values()), status.looks)
     if held:
         out.say(held_sentence(held))
-    if questions:
-        out.say(f"{number(questions, 'question')} for a person: `accord review`.")
-    if pending or status.looks:
-        out.say(f"{number(max(pending, status.looks), 'record')} could not be settled yet: `accord status`.")
+    if reviews:
+        out.say(f"{number(reviews, 'question')} for a person: `accord review`.")
+    if pending:
+        out.say(f"{number(pending, 'record')} could not be settled yet: `accord status`.")
+    out.data["settled"] = {
+        "rounds": totals.rounds,
+        "written": totals.written,
+        "linked": totals.linked,
+        "conflicts": totals.conflicts,
+        "held": held,
+        "reviews": reviews,
+        "pending": pending,
+    }
     out.problems += [engine.down_problem(system) for system in engine.down]
-    if engine.down:
-        return UNREACHABLE
-    return LOOK if held or questions or pending or status.looks else DONE
+    return UNREACHABLE if engine.down else LOOK if held or reviews or pending else DONE
