@@ -27,6 +27,12 @@ QUIET = 30  # rounds after which a world that nobody touches must be quiet (I7)
 Act = Callable[[], object]
 
 
+def next_step(now: Stamp, tolerance: int) -> int:
+    """A second (for `at`) that lies ahead and begins a step of the tolerance (in seconds)."""
+    step = tolerance * SECOND
+    return ((now // step + 2) * step - START) // SECOND
+
+
 class Crash(BaseException):
     """The agent's process dies here."""
 

@@ -7,7 +7,8 @@ value, or one whose author had seen it, is held by a system, was deleted by some
 of the journal that says by which rule it lost.
 
 Left out, for nobody can know it: a form that is saved over an edit of a colleague in the same system before Accord
-looked, and an edit over a stale save before Accord looked.
+looked, or that was opened before one (Accord knows only the values that it replaced itself), and an edit over a stale
+save before Accord looked.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class Ledger:
         self.gone: set[int] = set()  # deleted by somebody who saw it
         self.forgiven: set[int] = set()
         self.displaced: dict[Cell, tuple[int, int]] = {}  # a stale save: (what it holds now, what it displaced)
+        self.replaced: dict[Cell, set[int]] = {}  # what people of that system replaced there themselves
         self.last = 0
         for name, system in world.systems.items():
             system.watch = lambda entity, key, before, after, name=name: self.note(name, key, before, after)
@@ -65,9 +67,11 @@ class Ledger:
         if new in self.seen:  # a form brought an older value back
             if old is not None:
                 self.displaced[cell] = (new, old)
-                if self.home.get(old) == cell[0]:
+                if self.home.get(old) == cell[0] or new in self.replaced.get(cell, ()):
                     self.forgiven |= self.closure([old])
             return
+        if old is not None:
+            self.replaced.setdefault(cell, set()).add(old)
         holds, displaced = self.displaced.get(cell, (None, None))
         saw = [old, displaced] if old is not None and holds == old else [old]
         self.seen[new] = frozenset(self.closure(saw))

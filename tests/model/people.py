@@ -68,7 +68,7 @@ class Story:
             world.systems["b"].tables_["thing"].triggers.append(bump)
         for _ in range(mode.records):
             values = {n: 50 if self.is_sum(n) else self.ledger.fresh() // GRAIN * GRAIN for n in "npq"}
-            number = world.load(**values)
+            number = world.load(**values, only="" if mode.match else mode.systems[0])
             self.totals[f"m{number}"] = 50
         for system in world.systems.values():
             for row in system.rows("thing").values():

@@ -125,8 +125,16 @@ class MemorySystem(Memory):
         for entry in entries:
             for col in entry.cols:
                 times[col] = max(times.get(col, 0), entry.at - self.offset)
-        was = next((e.was for e in entries if e.was is not None), None)
-        return Reading(key, row.raws, row.archived, modified, times, reborn(entries), was)
+        return Reading(key, row.raws, row.archived, modified, times, reborn(entries), self.former(entity, key))
+
+    def former(self, entity: str, key: Key) -> Key | None:
+        """The key that this row had when the log begins: a key may have been changed twice."""
+        was = {e.key: e.was for e in self.log if e.entity == entity and e.was is not None}
+        first, seen = key, set[Key]()
+        while first in was and first not in seen:
+            seen.add(first)
+            first = was[first]
+        return first if first != key else None
 
     def scan(self, entity: str, after: Key | None, limit: int) -> list[Reading]:
         self.up()

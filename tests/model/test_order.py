@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from .build import things
-from .harness import SECOND, START, World
+from .harness import SECOND, World, next_step
 
 TOLERANCE = 3  # seconds
 RECORDS = 2
@@ -33,7 +33,7 @@ def run(history: list[Edit], order: str, seen: list[str], cuts: list[int], batch
             for _ in range(RECORDS):
                 world.load(n=0, p=0)
             world.settle()
-            base = -(-(world.now - START) // (TOLERANCE * SECOND)) * TOLERANCE + TOLERANCE
+            base = next_step(world.now, TOLERANCE)
             for system in world.systems.values():
                 system.down = True
             for value, (second, system, record, field) in enumerate(history, 1):

@@ -10,7 +10,7 @@ from config.records import Field, Raw
 
 from .build import column
 from .conftest import MakeWorld
-from .harness import SECOND, START, World
+from .harness import SECOND, START, World, next_step
 
 HOUR = 3600 * SECOND
 
@@ -31,7 +31,7 @@ def test_the_winner_does_not_depend_on_the_batches(
     w = world("n", "abc", engine={"tolerance": 3 * SECOND})
     w.load(n=1)
     w.settle()
-    base = -(-(w.now - START) // (3 * SECOND)) * 3 + 3
+    base = next_step(w.now, 3)
     for system in w.systems.values():
         system.down = True
     for key, n, at in [("a1", 2, base), ("b1", 3, base + 2), ("c1", 4, base + 4)]:
