@@ -14,7 +14,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,12 +23,12 @@ import click
 from agent.demo import report
 from agent.demo.account import Account, Facts, Fate, account, read_ledger
 from agent.demo.world import SIDE, build, imagine
+from agent.session import open_state
 from config.errors import DEFECT, DONE, INTERRUPTED, LOOK, USAGE
 from config.load import load
 from config.model import Config
 from state.ports import Review
 from state.reports import Entry
-from state.store import Store
 
 MARKER = ".accord-demo"
 SETTLE = 1.5  # seconds that the agent has after the last edit, before it is asked to stop
@@ -116,7 +116,7 @@ class Story:
         self.accord("plan", "--accept", fine=(DONE, LOOK), show=0)
         heading("The first sync")
         self.accord("run", "--once", fine=(DONE, LOOK))
-        with closing(self.state()) as state:
+        with open_state(self.config(), readonly=True) as state:
             self.first_rounds = state.last_round()
 
     def working_day(self) -> None:
@@ -208,14 +208,9 @@ class Story:
     def config(self) -> Config:
         return load(self.folder / "accord.toml")
 
-    def state(self) -> Store:
-        config = self.config()
-        fields = {name: list(entity.fields) for name, entity in config.entities.items()}
-        return Store.open(config.agent.state, fields, list(config.systems), readonly=True)
-
     def memory(self) -> tuple[list[Entry], list[Review]]:
         """The journal, oldest first, and what waits in review."""
-        with closing(self.state()) as state:
+        with open_state(self.config(), readonly=True) as state:
             return state.journal(limit=EVERYTHING)[::-1], state.reviews()
 
     def delays(self, entries: Iterable[Entry]) -> list[float]:

@@ -110,6 +110,16 @@ def test_a_folder_that_the_demo_did_not_make_is_left_alone(tmp_path: Path, capsy
     assert "was not made by the demo" in capsys.readouterr().err
 
 
+def test_a_folder_that_the_demo_made_is_made_afresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "demo"
+    folder.mkdir()
+    (folder / story.MARKER).write_text("")
+    (folder / "crm.db").write_text("of the last demo")
+    monkeypatch.setattr(story.Story, "tell", lambda self: 0)
+    assert story.run(folder) == 0
+    assert [path.name for path in folder.iterdir()] == [story.MARKER]
+
+
 def test_a_file_or_a_link_is_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "demo").symlink_to(tmp_path)
     (tmp_path / "file").write_text("")
