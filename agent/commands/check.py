@@ -96,10 +96,9 @@ class Checked:
                 self.notes.append(Problem("slow-driver", message, "Install psycopg[binary]."))
         if not _sure(sqlite3.sqlite_version_info):
             message = (
-                f"SQLite {sqlite3.sqlite_version} (it keeps the state) has a rare defect: power loss in the wrong "
+                f"SQLite {sqlite3.sqlite_version} may, very rarely, lose a change when two processes use one file."
             )
-            message += "moment may damage a file that two processes use."
-            hint = "Use a Python with SQLite 3.51.3 or newer when you can; keep backups of the state file."
+            hint = "Use a Python with SQLite 3.51.3 or newer when you can."
             self.notes.append(Problem("sqlite-version", message, hint))
 
     # --- in the systems -----------------------------------------------------------------------------------------------
@@ -136,7 +135,7 @@ class Checked:
         missing = system.prepared()
         if not missing:
             self.words[name].append("prepared")
-        elif all(p.code == "not-prepared" for p in missing) and system.fence() is None:
+        elif any(p.message.rstrip(".").endswith("_fence is missing") for p in missing):  # not even the tables
             self.words[name].append("not prepared yet")
             self.next = "Next: `accord prepare` (`accord prepare --print` shows the SQL)."
         else:
