@@ -65,7 +65,8 @@ def _connect(config: Any) -> Any:
 
 def _refine(session: Session, schema: str, table: str, columns: Mapping[str, Column]) -> dict[str, Column]:
     rows = session.query(
-        "SELECT COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, CHARACTER_SET_NAME, EXTRA, COLUMN_DEFAULT, IS_GENERATED, DATETIME_PRECISION"
+        "SELECT COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, CHARACTER_SET_NAME, EXTRA, COLUMN_DEFAULT,"
+        " IS_GENERATED, DATETIME_PRECISION"
         " FROM information_schema.COLUMNS"
         f" WHERE TABLE_SCHEMA = {literal(schema)} AND TABLE_NAME = {literal(table)}"
     )

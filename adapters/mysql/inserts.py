@@ -8,10 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from adapters import rows
-from adapters.bisect import Refusal, settle
 from adapters.mysql import links
 from adapters.mysql.connection import Session
-from adapters.mysql.errors import refusal
 from adapters.mysql.objects import Names
 from adapters.mysql.reader import find, rows_of
 from adapters.mysql.sql import chunks, literal, quote, values
@@ -30,7 +28,10 @@ class Insert:
     outcome: Outcome | None = None
 
     def reject(self, message: str, hint: str = "") -> None:
-        self.outcome = Outcome(Landing.REJECTED, self.key, message=message, hint=hint)
+        self.outcome = Outcome(Landing.REJECTED, self.write.key, message=message, hint=hint)
+
+    def land(self, key: Key) -> None:
+        self.key, self.outcome = key, Outcome(Landing.LANDED, key)
 
 
 class Untied(Exception):
@@ -46,14 +47,13 @@ class Inserts:
         self._bound = bound
         self._system = system
 
-    def run(self, writes: Sequence[Write]) -> list[Outcome]:
+    def begin(self, writes: Sequence[Write]) -> list[Insert]:
+        """Everything before the rows themselves; those without an outcome are to be inserted."""
         items = [Insert(w) for w in writes]
         self._claim(items)
         self._guard(open_ones(items))
         self._prepare(open_ones(items))
-        self._insert(open_ones(items))
-        self._record(items)
-        return [i.outcome for i in items if i.outcome is not None]
+        return items
 
     # --- the crosswalk -----------------------------------------------------------------------------------------------
 
@@ -168,19 +168,17 @@ class Inserts:
 
     # --- the rows themselves -----------------------------------------------------------------------------------------
 
-    def _insert(self, items: Sequence[Insert]) -> None:
+    def insert(self, items: Sequence[Insert]) -> dict[int, Key]:
+        """Insert these, or raise the driver's error: id(item) -> key."""
         groups: dict[tuple[tuple[str, ...], tuple[int, ...]], list[Insert]] = {}
         for item in items:
             groups.setdefault((tuple(item.cells), tuple(sorted(item.write.values))), []).append(item)
+        keys: dict[int, Key] = {}
         for group in groups.values():
-            done = settle(group, self._attempt, self._session.savepoint, refusal)
-            for item, key in zip(group, done, strict=True):
-                if isinstance(key, Refusal):
-                    item.reject(key.message, key.hint)
-                else:
-                    item.key, item.outcome = key, Outcome(Landing.LANDED, key)
+            keys.update(zip(map(id, group), self._together(group), strict=True))
+        return keys
 
-    def _attempt(self, items: Sequence[Insert]) -> list[Key]:
+    def _together(self, items: Sequence[Insert]) -> list[Key]:
         """Rows that are all written with different values are inserted together and told apart by them; twins, and
         rows of a table that stores something else than what is written, one by one."""
         if self._bound.single:
@@ -238,7 +236,7 @@ class Inserts:
 
     # --- afterwards --------------------------------------------------------------------------------------------------
 
-    def _record(self, items: Sequence[Insert]) -> None:
+    def finish(self, items: Sequence[Insert]) -> None:
         """The new rows' own links; what was claimed for an insert that did not happen is given back."""
         entity, session, names = self._bound.table.entity, self._session, self._names
         landed = {id(i): i for i in items if i.outcome is not None and i.outcome.landing is Landing.LANDED}

@@ -253,7 +253,7 @@ class MariaSystem:
             session.query(f"INSERT INTO {name} VALUES (1, {literal(agent)}, 0, 0) ON DUPLICATE KEY UPDATE id = 1")
             there, epoch, last = session.query(f"SELECT agent, epoch, round FROM {name} WHERE id = 1 FOR UPDATE")[0]
             if there != agent:
-                raise taken(self.name, there, agent)
+                raise taken(self.name, (there, epoch))
             session.query(f"UPDATE {name} SET epoch = epoch + 1 WHERE id = 1")
             session.query("COMMIT")
         except BaseException:

@@ -6,10 +6,9 @@ here, on raws, never in SQL: the server takes 'Acme' for 'ACME ' and finds no FL
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from adapters.bisect import Refusal, settle
 from adapters.keys import sort_key
@@ -17,36 +16,41 @@ from adapters.mysql import links
 from adapters.mysql.capture import drop_echo
 from adapters.mysql.connection import Session
 from adapters.mysql.errors import refusal
-from adapters.mysql.inserts import Inserts
+from adapters.mysql.inserts import Insert, Inserts
 from adapters.mysql.objects import Names
 from adapters.mysql.reader import rows_of
 from adapters.mysql.sql import chunks, qualified, quote, values
 from adapters.mysql.tables import VALUE, Bound
 from config.errors import Problem, Taken
-from config.records import Crosswalk, Fence, ForeignKey, Key, Landing, Outcome, Raw, Value, Write, WriteKind
-
-Rows = dict[Key, tuple[Raw, ...]]
-
+from config.records import Crosswalk, Fence, ForeignKey, Key, Landing, Outcome, Raw, Write, WriteKind
 
 WOULD = {"cascade": "would be deleted with it", "set null": "would lose the reference"}
 """What the database would do to children without a word. (It refuses itself where it would not.)"""
 
 
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """Updates of one kind that write the same fields."""
+REPLACING = (WriteKind.UPDATE, WriteKind.ARCHIVE, WriteKind.RESTORE)
 
-    bound: Bound
-    kind: WriteKind
-    fields: tuple[int, ...]
-    writes: Sequence[Write]
-    literals: Mapping[int, str]  # place among the writes -> its row of literals
+
+class Job(NamedTuple):
+    """A write that passed all comparisons and is to be carried out."""
+
+    place: int  # among the writes
+    write: Write
+    before: tuple[Raw, ...] | None = None
+    literals: str = ""  # update or delete: its row of literals
+    insert: Insert | None = None
 
     @property
-    def constants(self) -> dict[str, Value]:
-        table = self.bound.table
-        own = {WriteKind.ARCHIVE: table.archive, WriteKind.RESTORE: table.restore}.get(self.kind, {})
-        return {**table.stamp, **own}
+    def key(self) -> Key:
+        return self.write.key or ""
+
+    @property
+    def fields(self) -> tuple[int, ...]:
+        """What is written beside the key; nothing for a delete."""
+        return () if self.write.kind is WriteKind.DELETE else tuple(sorted(self.write.values))
+
+    def rejected(self, refusal: Refusal) -> Outcome:
+        return Outcome(Landing.REJECTED, self.write.key, self.before, message=refusal.message, hint=refusal.hint)
 
 
 class MariaTransaction:
@@ -65,7 +69,7 @@ class MariaTransaction:
         found = session.query(f"SELECT agent, epoch FROM {where} FOR UPDATE")
         if not found or (found[0][0], int(found[0][1])) != (fence.agent, fence.epoch):
             self.rollback()
-            raise taken(self._system, found[0][0] if found else None, fence.agent)
+            raise taken(self._system, found[0] if found else None)
         session.query(f"UPDATE {self._names.fence} SET round = {fence.round} WHERE id = 1")
 
     # --- the port ----------------------------------------------------------------------------------------------------
@@ -74,11 +78,14 @@ class MariaTransaction:
         bound = self._bounds[entity]
         outcomes: dict[int, Outcome] = {}
         with self._session.errors():
-            known = [i for i, w in enumerate(writes) if w.kind is not WriteKind.INSERT]
-            fresh = [i for i, w in enumerate(writes) if w.kind is WriteKind.INSERT]
-            outcomes.update(zip(known, self._change(bound, [writes[i] for i in known]), strict=True))
+            jobs = self._compared(bound, writes, outcomes)
             inserts = Inserts(self._session, self._names, bound, self._system)
-            outcomes.update(zip(fresh, inserts.run([writes[i] for i in fresh]), strict=True))
+            fresh = [i for i, w in enumerate(writes) if w.kind is WriteKind.INSERT]
+            items = inserts.begin([writes[i] for i in fresh])
+            jobs += [Job(i, x.write, insert=x) for i, x in zip(fresh, items, strict=True) if x.outcome is None]
+            self._carry_out(bound, jobs, inserts, outcomes)
+            inserts.finish(items)
+            outcomes.update((i, x.outcome) for i, x in zip(fresh, items, strict=True) if x.outcome is not None)
             self._read_back(bound, writes, outcomes)
         return [outcomes[i] for i in range(len(writes))]
 
@@ -106,112 +113,130 @@ class MariaTransaction:
         except Exception:  # the connection is lost, and with it the transaction
             self._session.close()
 
-    # --- updates, archives, restores, deletes ------------------------------------------------------------------------
+    # --- compare -----------------------------------------------------------------------------------------------------
 
-    def _change(self, bound: Bound, writes: Sequence[Write]) -> list[Outcome]:
-        """Everything that changes rows that are there."""
-        ordered = sorted({w.key for w in writes if w.key is not None}, key=_lock_order(bound))
-        before = rows_of(self._session, bound, ordered, lock=True)
-        outcomes: list[Outcome | None] = [self._compared(bound, w, before) for w in writes]
-        deletes = [i for i, o in enumerate(outcomes) if o is None and writes[i].kind is WriteKind.DELETE]
-        refused = self._cascades(bound, [writes[i].key or "" for i in deletes])
-        for i in deletes:
-            text = refused.get(writes[i].key or "")
-            if text is not None:
-                hint = "delete or move those rows first, or map their table: children are deleted by key"
-                outcomes[i] = Outcome(Landing.REJECTED, writes[i].key, message=text, hint=hint)
-        updates = [i for i, o in enumerate(outcomes) if o is None and writes[i].kind is not WriteKind.DELETE]
-        deletes = [i for i in deletes if outcomes[i] is None]
-        for indexes, run in ((updates, self._update), (deletes, self._delete)):
-            for i, key in zip(indexes, run(bound, [writes[i] for i in indexes]), strict=True):
-                own = writes[i].key or ""
-                raws = bound.raws(before[own])
-                outcomes[i] = (
-                    Outcome(Landing.REJECTED, own, raws, message=key.message, hint=key.hint)
-                    if isinstance(key, Refusal)
-                    else Outcome(Landing.LANDED, key, raws)
-                )
-        return [o for o in outcomes if o is not None]
+    def _compared(self, bound: Bound, writes: Sequence[Write], outcomes: dict[int, Outcome]) -> list[Job]:
+        """Lock the rows and compare them with what the merge has seen (I3); those that may be written."""
+        known = {i: w for i, w in enumerate(writes) if w.kind is not WriteKind.INSERT}
+        ordered = sorted({w.key for w in known.values() if w.key is not None}, key=_lock_order(bound))
+        rows = rows_of(self._session, bound, ordered, lock=True)
+        jobs: list[Job] = []
+        for i, write in known.items():
+            row = rows.get(write.key or "")
+            if row is None:
+                outcomes[i] = Outcome(Landing.MISSING, write.key)
+                continue
+            before = bound.raws(row)
+            if self._holds(bound, write, before):
+                jobs += self._encoded(bound, Job(i, write, before), outcomes)
+            else:
+                outcomes[i] = Outcome(Landing.CHANGED, write.key, before)
+        refused = self._cascades(bound, [j.key for j in jobs if j.write.kind is WriteKind.DELETE])
+        hint = "delete or move those rows first, or map their table: children are deleted by key, never by cascade"
+        for job in jobs:
+            if job.write.kind is WriteKind.DELETE and job.key in refused:
+                outcomes[job.place] = job.rejected(Refusal(refused[job.key], hint))
+        return [j for j in jobs if j.place not in outcomes]
 
-    def _compared(self, bound: Bound, write: Write, before: Rows) -> Outcome | None:
-        """None: the row holds what the merge saw, so it may be written."""
-        row = before.get(write.key or "")
-        if row is None:
-            return Outcome(Landing.MISSING, write.key)
-        raws = bound.raws(row)
+    @staticmethod
+    def _holds(bound: Bound, write: Write, before: tuple[Raw, ...]) -> bool:
+        if write.expected is None:
+            return False
         whole = write.kind in (WriteKind.DELETE, WriteKind.ARCHIVE)
         fields: Iterable[int] = bound.places if whole else write.values
-        if write.expected is None or any(raws[i] != write.expected[i] for i in fields):
-            return Outcome(Landing.CHANGED, write.key, before=raws)
-        return None
+        return all(before[i] == write.expected[i] for i in fields)
 
-    def _update(self, bound: Bound, writes: Sequence[Write]) -> list[Refusal | Key]:
-        """One statement per set of columns; the key of each row afterwards."""
-        results: dict[int, Refusal | Key] = {}
-        groups: dict[tuple[WriteKind, tuple[int, ...]], list[int]] = {}
-        literals: dict[int, str] = {}
-        for n, write in enumerate(writes):
-            fields = tuple(sorted(write.values))
-            try:
-                cells = [bound.encode(i, write.values[i]) for i in fields]
-            except ValueError as error:
-                results[n] = Refusal(str(error), "correct the value, or widen the column")
-                continue
-            literals[n] = "(" + ",".join([bound.key_literals(write.key or ""), *cells]) + ")"
-            groups.setdefault((write.kind, fields), []).append(n)
-        for (kind, fields), members in groups.items():
-            group = _Group(bound, kind, fields, writes, literals)
-            attempt, loosen = partial(self._set, group), partial(self._loosen, group)
-            done = settle(members, attempt, self._session.savepoint, refusal, loosen)
-            results.update(zip(members, done, strict=True))
-        return [results[n] for n in range(len(writes))]
+    @staticmethod
+    def _encoded(bound: Bound, job: Job, outcomes: dict[int, Outcome]) -> list[Job]:
+        """With its row of literals: the key, then the fields in order. [] if a value cannot be written."""
+        try:
+            cells = [bound.encode(i, job.write.values[i]) for i in job.fields]
+        except ValueError as error:
+            outcomes[job.place] = job.rejected(Refusal(str(error), "correct the value, or widen the column"))
+            return []
+        return [job._replace(literals="(" + ",".join([bound.key_literals(job.key), *cells]) + ")")]
 
-    def _set(self, group: _Group, members: Sequence[int]) -> list[Key]:
-        bound, names = group.bound, [f"{VALUE}{n}" for n in range(len(group.fields))]
-        columns = [bound.column(i).name for i in group.fields]
+    # --- write -------------------------------------------------------------------------------------------------------
+
+    def _carry_out(self, bound: Bound, jobs: Sequence[Job], inserts: Inserts, outcomes: dict[int, Outcome]) -> None:
+        """Updates, then inserts, then deletes, in as few statements as can be; what fails is bisected to its rows."""
+
+        def attempt(some: Sequence[Job]) -> list[Key]:
+            keys = self._update(bound, [j for j in some if j.write.kind in REPLACING])
+            fresh = {id(j.insert): j.place for j in some if j.insert is not None}
+            made = inserts.insert([j.insert for j in some if j.insert is not None])
+            keys |= {fresh[n]: key for n, key in made.items()}
+            keys |= self._delete(bound, [j for j in some if j.write.kind is WriteKind.DELETE])
+            return [keys[j.place] for j in some]
+
+        done = settle(jobs, attempt, self._session.savepoint, refusal, partial(self._loosen, bound))
+        for job, key in zip(jobs, done, strict=True):
+            if job.insert is not None:
+                job.insert.reject(key.message, key.hint) if isinstance(key, Refusal) else job.insert.land(key)
+            elif isinstance(key, Refusal):
+                outcomes[job.place] = job.rejected(key)
+            else:
+                outcomes[job.place] = Outcome(Landing.LANDED, key, job.before)
+
+    def _update(self, bound: Bound, jobs: Sequence[Job]) -> dict[int, Key]:
+        """One statement per kind and set of columns; place -> the key of the row afterwards."""
+        groups: dict[tuple[WriteKind, tuple[int, ...]], list[Job]] = {}
+        for job in jobs:
+            groups.setdefault((job.write.kind, job.fields), []).append(job)
+        keys: dict[int, Key] = {}
+        for (kind, fields), group in groups.items():
+            self._set(bound, kind, fields, [j.literals for j in group])
+            after = self._rename(bound, group) if bound.keyed(fields) else [j.key for j in group]
+            keys.update(zip([j.place for j in group], after, strict=True))
+        return keys
+
+    def _set(self, bound: Bound, kind: WriteKind, fields: Sequence[int], literals: Sequence[str]) -> None:
+        """Only the columns named, and the stamp's (I4)."""
+        names = [f"{VALUE}{n}" for n in range(len(fields))]
+        columns = [bound.column(i).name for i in fields]
+        own = {WriteKind.ARCHIVE: bound.table.archive, WriteKind.RESTORE: bound.table.restore}.get(kind, {})
+        constants = {**bound.table.stamp, **own}
         pairs = [f"t.{quote(c)} = s.{name}" for c, name in zip(columns, names, strict=True)]
-        pairs += [f"t.{quote(c)} = {bound.constant(c, v)}" for c, v in group.constants.items() if c not in columns]
-        literals = [group.literals[n] for n in members]
+        pairs += [f"t.{quote(c)} = {bound.constant(c, v)}" for c, v in constants.items() if c not in columns]
         for start, stop in chunks(literals if pairs else [], self._session.packet):
             source = values([*bound.key_names, *names], literals[start:stop])
             self._session.raw(f"UPDATE {source} STRAIGHT_JOIN {bound.sql} t ON {bound.on_key} SET {', '.join(pairs)}")
-        keys = [group.writes[n].key or "" for n in members]
-        return self._rename(group, members, keys) if bound.keyed(group.fields) else keys
 
-    def _rename(self, group: _Group, members: Sequence[int], keys: Sequence[Key]) -> list[Key]:
+    def _rename(self, bound: Bound, jobs: Sequence[Job]) -> list[Key]:
         """A field that was written is part of the key: the row has a new key, and its link goes with it."""
-        bound, entity = group.bound, group.bound.table.entity
-        new = [bound.changed_key(key, group.writes[n].values) for n, key in zip(members, keys, strict=True)]
-        held = links.held(self._session, self._names, entity, [(self._system, key) for key in keys])
+        entity = bound.table.entity
+        new = [bound.changed_key(j.key, j.write.values) for j in jobs]
+        held = links.held(self._session, self._names, entity, [(self._system, j.key) for j in jobs])
         moved = [
-            (gid, old, key)
-            for old, key in zip(keys, new, strict=True)
-            if old != key and (gid := held.get((self._system, old))) is not None
+            (gid, job.key, key)
+            for job, key in zip(jobs, new, strict=True)
+            if job.key != key and (gid := held.get((self._system, job.key))) is not None
         ]
         links.remove(self._session, self._names, [Crosswalk(entity, g, self._system, old) for g, old, _ in moved])
         fresh = [Crosswalk(entity, g, self._system, key) for g, _, key in moved]
         links.claim(self._session, self._names, fresh, take=True)
         return new
 
-    def _loosen(self, group: _Group, members: Sequence[int]) -> None:
+    def _loosen(self, bound: Bound, jobs: Sequence[Job]) -> None:
         """Rows that swap unique values let go of them first, where the columns may be empty."""
-        bound = group.bound
         unique = {name for columns in bound.table.info.unique for name in columns}
-        columns = [c.name for c in map(bound.column, group.fields) if c.name in unique and c.nullable]
-        if columns:
-            source = values(bound.key_names, [f"({bound.key_literals(group.writes[n].key or '')})" for n in members])
-            pairs = ", ".join(f"t.{quote(name)} = NULL" for name in columns)
+        able = {i for i in bound.places if bound.column(i).name in unique and bound.column(i).nullable}
+        groups: dict[tuple[int, ...], list[str]] = {}
+        for job in jobs:
+            freed = tuple(i for i in job.fields if i in able)
+            if freed and job.write.kind in REPLACING:
+                groups.setdefault(freed, []).append(f"({bound.key_literals(job.key)})")
+        for fields, literals in groups.items():
+            pairs = ", ".join(f"t.{quote(bound.column(i).name)} = NULL" for i in fields)
+            source = values(bound.key_names, literals)
             self._session.raw(f"UPDATE {source} STRAIGHT_JOIN {bound.sql} t ON {bound.on_key} SET {pairs}")
 
-    def _delete(self, bound: Bound, writes: Sequence[Write]) -> list[Refusal | Key]:
-        def attempt(keys: Sequence[Key]) -> Sequence[Key]:
-            literals = [f"({bound.key_literals(key)})" for key in keys]
-            for start, stop in chunks(literals, self._session.packet):
-                source = values(bound.key_names, literals[start:stop])
-                self._session.raw(f"DELETE t FROM {source} STRAIGHT_JOIN {bound.sql} t ON {bound.on_key}")
-            return keys
-
-        return settle([w.key or "" for w in writes], attempt, self._session.savepoint, refusal)
+    def _delete(self, bound: Bound, jobs: Sequence[Job]) -> dict[int, Key]:
+        literals = [j.literals for j in jobs]
+        for start, stop in chunks(literals, self._session.packet):
+            source = values(bound.key_names, literals[start:stop])
+            self._session.raw(f"DELETE t FROM {source} STRAIGHT_JOIN {bound.sql} t ON {bound.on_key}")
+        return {j.place: j.key for j in jobs}
 
     def _cascades(self, bound: Bound, keys: Sequence[Key]) -> dict[Key, str]:
         """Deletes that would take rows of other tables with them, or cut them off: children are deleted by key, never
@@ -283,12 +308,8 @@ def _lock_order(bound: Bound) -> Callable[[Key], tuple[Any, ...]]:
     return order
 
 
-def taken(system: str, there: str | None, agent: str) -> Taken:
-    """Somebody else holds the fence (I9)."""
-    if there is None:
-        text, hint = "the fence is empty: the database was prepared anew, or restored.", "start this agent again"
-    elif there != agent:
-        text, hint = f"the agent {there!r} writes here.", "give this agent another prefix, or stop that one"
-    else:
-        text, hint = f"another start of the agent {agent!r} has taken over.", "run one agent only"
-    return Taken(Problem("taken", text, hint, system=system))
+def taken(system: str, there: Sequence[Raw] | None) -> Taken:
+    """Somebody else holds the fence (I9). `there`: agent and epoch as they stand in it."""
+    who = f"agent {there[0]!r} (start {there[1]!s})" if there else "nobody"
+    text = f"the fence there belongs to {who} now: another agent writes to this database, or has started since."
+    return Taken(Problem("taken", text, "let only one agent run; `accord status` tells which", system=system))

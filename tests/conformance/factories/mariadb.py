@@ -96,13 +96,23 @@ class MariaDatabase:
         assert done.returncode == 0, done.stderr
 
     def dump(self) -> list[str]:
-        command = [program("mariadb-dump"), "--no-defaults", f"--socket={self.server.socket_path}", "--no-data"]
-        command += [f"--user={ADMIN}", f"--password={PASSWORD}", "--triggers", "--routines", "--events", self.name]
-        done = subprocess.run([*command, "--skip-dump-date"], text=True, capture_output=True, check=True)
-        grants = [
-            str(row) for row in self.sql("SELECT * FROM mysql.tables_priv WHERE Db = ? ORDER BY 1, 2, 3, 4", self.name)
-        ]
-        return [*re.sub(r" AUTO_INCREMENT=\d+", "", done.stdout).splitlines(), *grants]
+        found = []
+        for name, kind in self.sql(
+            "SELECT TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA = ?", self.name
+        ):
+            made = self.sql(f"SHOW CREATE {'VIEW' if kind == 'VIEW' else 'TABLE'} {quote(name)}")[0][1]
+            found.append(re.sub(r" AUTO_INCREMENT=\d+", "", made))
+        for what, columns in (
+            ("TRIGGERS", "TRIGGER_NAME, EVENT_MANIPULATION, EVENT_OBJECT_TABLE, ACTION_STATEMENT, SQL_MODE, DEFINER"),
+            ("ROUTINES", "ROUTINE_NAME, ROUTINE_DEFINITION"),
+            ("EVENTS", "EVENT_NAME, EVENT_DEFINITION"),
+            ("SCHEMATA", "SCHEMA_NAME, DEFAULT_COLLATION_NAME"),
+        ):
+            schema = {"SCHEMATA": "SCHEMA_NAME"}.get(what, f"{what.removesuffix('S')}_SCHEMA")
+            rows = self.sql(f"SELECT {columns} FROM information_schema.{what} WHERE {schema} = ?", self.name)
+            found += [f"{what}: {row}" for row in rows]
+        found += [str(row) for row in self.sql("SELECT * FROM mysql.tables_priv WHERE Db = ?", self.name)]
+        return sorted(found)
 
     def system(self, name: str = "crm", **options: Any) -> System:
         prefix = options.pop("prefix", "accord")
