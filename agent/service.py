@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
-from agent import contact
+from agent import contact, handlers
 from agent.engine import Engine
 from agent.requests import Listener, ask, register
 from agent.round import Report
@@ -48,6 +48,8 @@ class Stop:
         if not self.requested:
             self.requested = True
             os.write(self._write, b".")
+            if number == signal.SIGINT:
+                os.write(sys.stderr.fileno(), b"It ends after this round; once more, and it ends at once.\n")
 
     def wait(self, seconds: float, *others: Listener) -> None:
         """Until then, or until somebody wants something: an end, or one of the others."""
@@ -126,8 +128,10 @@ class Service:
             if report is None:
                 self.pause(STATE_PAUSE)
                 self.engine.start()
-            elif not report.worked:
-                self.pause(self.until_next())
+            else:
+                self.tell_held(report.held)
+                if not report.worked:
+                    self.pause(self.until_next())
 
     def once(self) -> None:
         """Until all that was there at the start is settled, as far as it can be now."""
@@ -182,7 +186,6 @@ class Service:
         if text:
             self.log(text)
         self.tell_down()
-        self.tell_held(report.held)
         return report
 
     def tell_down(self) -> None:
@@ -252,4 +255,4 @@ def _status(engine: Engine, message: dict[str, Any]) -> dict[str, Any]:
 
 register("status", _status)
 
-__all__ = ["Service", "Stop", "Totals", "register", "request"]
+__all__ = ["Service", "Stop", "Totals", "handlers", "register", "request"]
