@@ -194,8 +194,13 @@ class Memory:
     def rekey(self, entity: str, key: Key, new: Key, *, at: Stamp | None = None) -> None:
         """A person gives a row another primary key, in one statement."""
         with self.mutex:
+            if (entity, key) in self.locked:
+                self.waiting.append(lambda: self.rekey(entity, key, new, at=at))
+                return
             rows = self.tables_[entity]
-            row = rows.rows.pop(key)
+            row = rows.rows.pop(key, None)
+            if row is None:
+                return
             self.publish(entity, new, list(row.raws), at, row)
             self.note(entity, key, Op.DELETE, frozenset(), at)
             self.note(entity, new, Op.INSERT, frozenset(), at, was=key)

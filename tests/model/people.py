@@ -165,7 +165,7 @@ class Story:
     def rekey(self, step: Step) -> None:
         system, key = self.pick(step)
         table = self.world.systems[system]
-        if key is not None and ("thing", key) not in table.locked:
+        if key is not None:
             table.rekey("thing", key, table.next_key(table.tables_["thing"]), at=self.world.stamp(None))
 
     def open(self, step: Step) -> None:

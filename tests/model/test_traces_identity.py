@@ -59,28 +59,79 @@ def test_a_row_that_appears_before_our_insert_is_linked(world: MakeWorld, point:
     assert not w.reviews()
 
 
-@pytest.mark.parametrize("how", ["rekey", "delete and insert", "in one transaction"])
-def test_a_new_primary_key_is_the_same_record(world: MakeWorld, how: str) -> None:
-    """a's row gets another primary key (same m): b's row keeps its key and its history."""
+KEY_CHANGES = [("rekey", point) for point in (None, "captured", "read", "merged", "decided", "recorded")]
+KEY_CHANGES += [(how, p) for how in ("twice", "delete and insert", "together") for p in (None, "captured", "read")]
+
+
+@pytest.mark.parametrize(("how", "point"), KEY_CHANGES)
+def test_a_new_primary_key_is_the_same_record(world: MakeWorld, how: str, point: str | None) -> None:
+    """a's row gets another primary key (same m), before a round or while one is under way: b keeps it, nothing is lost.
+
+    Where the round cannot know yet, b's row may go and come again; it is never lost, and never there twice.
+    """
     w = world()
     w.load(n=1, p=1)
     w.settle()
     a = w.systems["a"]
-    if how == "rekey":
-        a.rekey("thing", "a1", "a9")
-    elif how == "delete and insert":
-        w.delete("a1")
-        a.insert("thing", "a9", m="m1", n=1, p=1)
-    else:
-        with a.together():
+
+    def change() -> None:
+        if how in ("rekey", "twice"):
+            a.rekey("thing", "a1", "a9" if how == "rekey" else "a8")
+            if how == "twice":
+                a.rekey("thing", "a8", "a9")
+        elif how == "delete and insert":
             w.delete("a1")
             a.insert("thing", "a9", m="m1", n=1, p=1)
+        else:
+            with a.together():
+                w.delete("a1")
+                a.insert("thing", "a9", m="m1", n=1, p=1)
+
+    if point is None:
+        change()
+    else:
+        w.edit("b1", p=5)  # the round looks at this very record
+        w.round(**{point: change})
     w.settle()
-    assert list(w.systems["b"].rows("thing")) == ["b1"]
-    assert list(a.rows("thing")) == ["a9"]
+    assert list(a.rows("thing")) == ["a9"] and len(w.column("b")) == 1
+    if point is None or how in ("rekey", "twice"):
+        assert list(w.systems["b"].rows("thing")) == ["b1"], "the same row, with its key and its history"
     w.edit("a9", n=2)
     w.settle()
-    assert w.get("b1") == 2
+    assert w.column("b") == [2]
+    w.still()
+
+
+def test_a_new_primary_key_without_a_match_rule(world: MakeWorld) -> None:
+    """The same where only the log can tell: the key changes between capture and read."""
+    w = world(match=())
+    w.settle()
+    w.create("a", m="x", n=1)
+    w.settle()
+    b = next(iter(w.systems["b"].rows("thing")))
+    w.edit(b, p=5)
+    w.round(captured=lambda: w.systems["a"].rekey("thing", "a1", "a9"))
+    w.settle()
+    assert list(w.systems["a"].rows("thing")) == ["a9"] and w.column("b", "p") == [5] and w.get("a9", "p") == 5
+    w.still()
+
+
+def test_an_insert_meets_the_row_of_another_record(world: MakeWorld) -> None:
+    """b1 is deleted, b2 is given its match value, a1 is edited and wins: no second row, no endless retry, review."""
+    w = world(delete_conflict="update_wins")
+    w.load(n=1, p=1)
+    w.load(n=2, p=2)
+    w.settle()
+    w.delete("b1")
+    w.edit("b2", m="m1")
+    w.edit("a1", n=5)
+    w.settle()
+    assert w.get("a1") == 5 and w.column("b") == [2]
+    assert w.reviews(), "a person hears that a1 is not in b"
+    w.still()
+    w.edit("b2", m="m2")
+    w.settle()
+    assert w.column("b") == [2, 5] and not w.reviews()
 
 
 def test_blank_match_values_match_nobody(world: MakeWorld) -> None:
@@ -204,6 +255,33 @@ def test_an_edit_against_a_delete(world: MakeWorld, rule: str, point: str | None
         assert w.named(9)
     else:
         assert w.get("b1", "p") == 9 and w.column("a") == []
+        assert w.reviews()
+    w.still()
+
+
+@pytest.mark.parametrize("rule", ["update_wins", "delete_wins", "review"])
+@pytest.mark.parametrize("how", ["read", "merged", "down"])
+def test_a_delete_that_had_not_seen_an_edit(world: MakeWorld, rule: str, how: str) -> None:
+    """a:p=9 is agreed, but had not reached b when b's row was deleted: the edit is no less an edit for being older."""
+    w = world(delete_conflict=rule)
+    w.load(n=1, p=1)
+    w.settle()
+    w.edit("a1", p=9)
+    if how == "down":
+        w.systems["b"].down = True
+        w.settle()
+        w.delete("b1")
+        w.systems["b"].down = False
+    else:
+        w.round(**{how: lambda: w.delete("b1")})
+    w.settle()
+    if rule == "update_wins":
+        assert w.column("a", "p") == w.column("b", "p") == [9]
+    elif rule == "delete_wins":
+        assert w.column("a") == w.column("b") == []
+        assert w.named(9)
+    else:
+        assert w.get("a1", "p") == 9 and w.column("b") == []
         assert w.reviews()
     w.still()
 

@@ -191,6 +191,24 @@ def test_a_lost_state_creates_nothing_twice(world: MakeWorld, point: str | None)
     w.still()
 
 
+@pytest.mark.parametrize("fate", ["landed", "lost"])
+def test_a_new_state_counts_on_from_the_fence(world: MakeWorld, fate: str) -> None:
+    """The state is lost, then a COMMIT is cut off: the old rounds in the fence do not speak for new ones."""
+    w = world()
+    w.load(n=1, p=1)
+    for n in range(2, 8):
+        w.edit("a1", n=n)
+        w.round()
+    w.settle()
+    w.lose_state()
+    w.edit("a1", n=9)
+    w.systems["b"].lose_commit = fate
+    w.settle()
+    assert w.systems["b"].lose_commit is None
+    assert w.all() == [9, 9]
+    w.still()
+
+
 def test_links_by_match_stand_in_a_system(world: MakeWorld) -> None:
     """Linked by match, then the match value differs and the state is lost: still one record (I10)."""
     w = world()
