@@ -201,7 +201,7 @@ def holders(
 ) -> dict[tuple[str, Key], Gid]:
     """Which record each (system, key) is, as the crosswalk has it."""
     text = (
-        f"SELECT c.system, c.key, c.gid FROM json_each(?) w JOIN {names.crosswalk} c"
+        f"SELECT c.system, c.key, c.gid FROM json_each(?) w CROSS JOIN {names.crosswalk} c"
         " ON c.entity = ? AND c.system = json_extract(w.value, '$[0]') AND c.key = json_extract(w.value, '$[1]')"
     )
     found = session.query(text, (json.dumps(list(pairs)), entity))

@@ -202,7 +202,8 @@ class SqliteTransaction:
                 " ON CONFLICT DO NOTHING",
                 [(*row, since()) for row in rows],
             )
-        return [row for row in self._standing(rows) if row not in set(rows)]
+        asked = set(rows)
+        return [row for row in self._standing(rows) if row not in asked]
 
     def _standing(self, rows: Sequence[Crosswalk]) -> Iterator[Crosswalk]:
         by_entity: dict[str, list[tuple[str, Key]]] = {}
