@@ -16,6 +16,7 @@ from adapters.mysql.sql import quote
 from config.errors import Halt, Problem
 
 OLDEST = (10, 6)
+LOCAL = (None, "localhost", "127.0.0.1", "::1")
 IDLE_SECONDS = 30.0
 """After so long without a word the connection is tried before it is used: firewalls drop idle ones silently."""
 
@@ -157,6 +158,8 @@ def driver_options(config: Any) -> dict[str, Any]:
         "read_timeout": statement + 30,
         "write_timeout": statement + 30,
         "program_name": "accord",
+        # On this machine nobody listens, and each encrypted connection would first read all certificates (50 ms).
+        "ssl_disabled": (not tls and (target.get("socket") is not None or target.get("host") in LOCAL)) or None,
         **tls,
     }
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import pymysql
 import sqlalchemy as sa
-from sqlalchemy.pool import NullPool
 
 from adapters.mysql.connection import Session, driver_options
 from adapters.mysql.sql import literal
@@ -50,7 +49,7 @@ TEXTS = ("uuid", "inet4", "inet6", "json")
 
 
 def reflector(config: Any, session: Session) -> Reflector:
-    engine = sa.create_engine("mariadb+pymysql://", creator=lambda: _connect(config), poolclass=NullPool)
+    engine = sa.create_engine("mariadb+pymysql://", creator=lambda: _connect(config), pool_size=1, pool_pre_ping=True)
     database = config.target["database"]
     return Reflector(
         engine,

@@ -57,6 +57,7 @@ class MariaDatabase:
     name: str
     account: str
     systems: list[System] = field(default_factory=list)
+    connections: dict[str, Any] = field(default_factory=dict)
 
     def define(self, *statements: str) -> None:
         for statement in statements:
@@ -71,12 +72,16 @@ class MariaDatabase:
             self.sql(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO '{self.account}'@'%'")
 
     def sql(self, text: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        with closing(self.server.connect(self.name)) as connection:
-            return run(connection, text, parameters)
+        return run(self._connection(ADMIN), text, parameters)
 
     def app(self, text: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        with closing(self.server.connect(self.name, self.account)) as connection:
-            return run(connection, text, parameters)
+        return run(self._connection(self.account), text, parameters)
+
+    def _connection(self, account: str) -> Any:
+        """One for each account, autocommit."""
+        if account not in self.connections:
+            self.connections[account] = self.server.connect(self.name, account)
+        return self.connections[account]
 
     @contextmanager
     def people(self) -> Iterator[Run]:
@@ -126,6 +131,8 @@ class MariaDatabase:
     def close(self) -> None:
         for system in self.systems:
             system.close()
+        for connection in self.connections.values():
+            connection.close()
         for name in (self.name, f"{self.name}_other"):
             self.server.drop_database(name)
         with closing(self.server.connect()) as connection:
