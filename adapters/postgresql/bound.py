@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 from adapters.convert import POSTGRESQL, Encoder, constant, decoder, encoder
-from adapters.keys import pack, params
+from adapters.keys import pack, params, unpack
 from adapters.ports import Decoder
 from adapters.postgresql.session import Session
 from adapters.postgresql.sql import cast, column_of, literal, qualified, quote
@@ -46,6 +47,7 @@ class Bound:
         )
         self._defaults: tuple[dict[str, str], bool] | None = None
         self._modified_type: str | None = None
+        self._fits = [_fitting(c) for c in table.key]
         self._hex = [c.kind == "bytes" for c in table.key]
 
     # --- what is selected --------------------------------------------------------------------------------------------
@@ -110,17 +112,18 @@ class Bound:
         return " AND ".join(parts)
 
     def split(self, keys: Sequence[Key]) -> list[list[str]]:
-        """Keys as one list per key column. ValueError for what cannot be a key of this table."""
-        if self.width == 1 and self.table.key[0].kind not in ("int", "bytes"):
-            return [list(keys)]
+        """Keys as one list of texts per key column; `possible` keys only."""
+        if self.width == 1:
+            return [["\\x" + key for key in keys] if self._hex[0] else list(keys)]
         rows = [params(self.table.key, key, POSTGRESQL) for key in keys]
         return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in self.table.key]
 
     def possible(self, key: Key) -> bool:
+        """May it be a key of this table at all? (What a type says beyond that, only the server knows.)"""
+        if self.width == 1:
+            return self._fits[0](key)
         try:
-            return all(
-                _fits(c, t) for c, t in zip(self.table.key, params(self.table.key, key, POSTGRESQL), strict=True)
-            )
+            return all(fits(text) for fits, text in zip(self._fits, unpack(key, self.width), strict=True))
         except ValueError:
             return False
 
@@ -190,10 +193,18 @@ class Bound:
         return f"({sql})" if sql is not None else f"t.{quote(self.table.modified)}"
 
 
-def _fits(column: Column, text: str) -> bool:
+def _any(text: str) -> bool:
+    return "\0" not in text
+
+
+def _fitting(column: Column) -> Callable[[str], bool]:
+    if column.kind == "bytes":
+        return lambda text: re.fullmatch(r"([0-9a-f]{2})*", text) is not None
     if column.kind != "int":
-        return True
-    if not (text.isascii() and text.removeprefix("-").isdigit()):
-        return False
-    bits = column.precision or 64
-    return bool(-(2 ** (bits - 1)) <= int(text) < 2 ** (bits - 1))
+        return _any
+    limit = 2 ** ((column.precision or 64) - 1)
+
+    def whole(text: str) -> bool:
+        return text.isascii() and text.removeprefix("-").isdigit() and -limit <= int(text) < limit
+
+    return whole

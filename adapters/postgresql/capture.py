@@ -9,10 +9,8 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from adapters.convert import POSTGRESQL
-from adapters.keys import normal
 from adapters.postgresql.bound import Bound
-from adapters.postgresql.log import Log
+from adapters.postgresql.log import Log, Range
 from adapters.postgresql.watermark import REMEMBERED, Mark, Watermark
 from config.records import Batch, Change, Key
 
@@ -36,10 +34,10 @@ class Capture:
 
     def changes(self, position: bytes | None, limit: int) -> Batch:
         changes: list[Change] = []
-        ids: list[int] = []
+        ids: list[Range] = []
         log, more = 0, False
         if self._by_tag:
-            changes, ids, log, more = self._log.changes(self._by_tag, limit, _spelled)
+            changes, ids, log, more = self._log.changes(self._by_tag, limit)
         before = self._before(position)
         marks: dict[str, Mark] = {}
         for bound in self._polled:
@@ -52,9 +50,8 @@ class Capture:
 
     def acknowledge(self, position: bytes | None) -> None:
         content: dict[str, Any] = json.loads(position) if position else {}
-        ids = _ids(content)
-        if ids:
-            self._log.forget(ids, content["log"])
+        if content.get("ids"):
+            self._log.forget(content["ids"], content["log"])
 
     def _poll(
         self, bound: Bound, before: Mapping[str, Mark], position: bytes | None, limit: int
@@ -73,34 +70,12 @@ class Capture:
         stored = json.loads(position).get("marks", {}) if position else {}
         return {entity: Mark(low, dict(seen)) for entity, (low, seen) in stored.items()}
 
-    def _remember(self, ids: Sequence[int], log: int, marks: dict[str, Mark]) -> bytes:
+    def _remember(self, ids: Sequence[Range], log: int, marks: dict[str, Mark]) -> bytes:
         self._serial += 1
         stored = {entity: (mark.low, dict(list(mark.seen.items())[-REMEMBERED:])) for entity, mark in marks.items()}
-        content = {"log": log, "ids": _ranges(ids), "marks": stored, "n": self._serial}
+        content = {"log": log, "ids": ids, "marks": stored, "n": self._serial}
         position = json.dumps(content, separators=(",", ":")).encode()
         self._marks[position] = marks
         while len(self._marks) > KEPT:
             del self._marks[next(iter(self._marks))]
         return position
-
-
-def _spelled(bound: Bound, key: Key) -> Key:
-    try:
-        return normal(bound.table.key, key, POSTGRESQL)
-    except ValueError:  # written under an earlier mapping of the key: nobody has such a row now
-        return key
-
-
-def _ranges(ids: Sequence[int]) -> list[list[int]]:
-    """Ascending ids as [first, count]."""
-    ranges: list[list[int]] = []
-    for id in ids:
-        if ranges and id == ranges[-1][0] + ranges[-1][1]:
-            ranges[-1][1] += 1
-        else:
-            ranges.append([id, 1])
-    return ranges
-
-
-def _ids(content: Mapping[str, Any]) -> list[int]:
-    return [first + i for first, count in content.get("ids", []) for i in range(count)]

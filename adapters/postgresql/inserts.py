@@ -10,12 +10,12 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from adapters.convert import POSTGRESQL
+from adapters.convert import POSTGRESQL, Encoder
 from adapters.keys import params
 from adapters.postgresql.bound import Bound, Raws
 from adapters.postgresql.errors import Refused
 from adapters.postgresql.links import Links
-from adapters.postgresql.reading import encoded, matches, stored_now
+from adapters.postgresql.reading import encoded, encoders, matches, stored_now
 from adapters.postgresql.session import Session
 from adapters.postgresql.sql import array, cast, quote, unnest
 from adapters.rows import expression
@@ -125,10 +125,13 @@ class Inserts:
 
     def _fill(self, items: Sequence[New]) -> None:
         """A field's value comes before a constant, a constant before a made key."""
+        encoding: dict[tuple[int, ...], tuple[list[Encoder], list[Column]]] = {}
         for item in items:
-            fields = sorted(item.write.values)
-            for i, text in zip(fields, encoded(self._session, self._bound, item.write, fields), strict=True):
-                column = self._bound.column(i)
+            fields = tuple(sorted(item.write.values))
+            if fields not in encoding:
+                encoding[fields] = encoders(self._session, self._bound, fields), [self._bound.column(i) for i in fields]
+            encode, columns = encoding[fields]
+            for column, text in zip(columns, encoded(encode, item.write, fields), strict=True):
                 if text is not None or column.nullable or not column.has_default:
                     item.cells[column.name] = text
         self._keys(items)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from adapters.postgresql.session import Session
-from adapters.postgresql.sql import array, qualified, unnest
+from adapters.postgresql.sql import array, own, unnest
 from config.records import Crosswalk, Gid, Key
 
 COLUMNS = ("entity", "gid", "system", "key")
@@ -13,9 +13,9 @@ SAME = "c.entity = s.entity AND c.system = s.system AND c.key = s.key"
 
 
 class Links:
-    def __init__(self, session: Session, schema: str) -> None:
+    def __init__(self, session: Session, prefix: str) -> None:
         self._session = session
-        self._table = qualified(schema, "accord_crosswalk")
+        self._table = own(prefix, "crosswalk")
 
     def claim(self, rows: Sequence[Crosswalk]) -> set[Crosswalk]:
         """Write these rows; those that this has brought in. One that stands there already stays as it is. Waits for a
@@ -61,6 +61,16 @@ class Links:
             [entity, system, array(list(dict.fromkeys(gids)))],
         )
         return [(gid, key) for gid, key in found]
+
+    def move(self, entity: str, system: str, keys: Sequence[tuple[Key, Key]]) -> None:
+        """Rows that have got a new key take their links with them: (old, new)."""
+        old, new = (array([pair[i] for pair in keys]) for i in (0, 1))
+        gone = self._session.raw(
+            f"DELETE FROM {self._table} c USING {unnest(('old', 'new'), 3)}"
+            " WHERE c.entity = $1 AND c.system = $2 AND c.key = s.old RETURNING c.gid, s.new",
+            [entity, system, old, new],
+        )
+        self.take([Crosswalk(entity, gid, system, key) for gid, key in gone])
 
     def write(self, rows: Sequence[Crosswalk]) -> list[Crosswalk]:
         """Write rows; those of other records that stand in the way."""

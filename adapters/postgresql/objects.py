@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from adapters.postgresql.bound import Bound
 from adapters.postgresql.log import PREFIX
-from adapters.postgresql.sql import column_of, literal, qualified, quote, trim
+from adapters.postgresql.sql import column_of, literal, own, qualified, quote, trim
 from config.records import Column
 
 EVENTS = ("insert", "update", "delete")
@@ -37,8 +37,8 @@ class Objects:
                 self.groups.setdefault(bound.tag, []).append(bound)
         self.mark_setting = f"{prefix}.agent"
 
-    def name(self, table: str) -> str:
-        return qualified(self.schema, table)
+    def name(self, what: str) -> str:
+        return own(self.schema, what)
 
     # --- making ------------------------------------------------------------------------------------------------------
 
@@ -54,7 +54,7 @@ DO $accord$ BEGIN
 END $accord$;
 
 -- Which records people and applications have changed; Accord deletes what it has dealt with.
-CREATE TABLE IF NOT EXISTS {self.name("accord_changes")} (
+CREATE TABLE IF NOT EXISTS {self.name("changes")} (
     id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     tbl        text COLLATE "C" NOT NULL,                 -- the table, as the mapping names it
     key        text COLLATE "C" NOT NULL,                 -- the row's primary key; a JSON array when it is composite
@@ -65,10 +65,10 @@ CREATE TABLE IF NOT EXISTS {self.name("accord_changes")} (
     txn        bigint NOT NULL DEFAULT txid_current(),
     own        boolean NOT NULL DEFAULT false             -- by an application's trigger in a transaction of Accord's
 ) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 2000);
-CREATE INDEX IF NOT EXISTS accord_changes_key ON {self.name("accord_changes")} (tbl, left(key, {PREFIX}));
+CREATE INDEX IF NOT EXISTS {quote(self.schema + "_changes_key")} ON {self.name("changes")} (tbl, left(key, {PREFIX}));
 
 -- Which rows of the systems are the same record (gid). Keep it: it is what links the two databases.
-CREATE TABLE IF NOT EXISTS {self.name("accord_crosswalk")} (
+CREATE TABLE IF NOT EXISTS {self.name("crosswalk")} (
     entity text COLLATE "C" NOT NULL,
     gid    text COLLATE "C" NOT NULL,
     system text COLLATE "C" NOT NULL,
@@ -76,10 +76,10 @@ CREATE TABLE IF NOT EXISTS {self.name("accord_crosswalk")} (
     since  timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (entity, system, key)
 );
-CREATE INDEX IF NOT EXISTS accord_crosswalk_gid ON {self.name("accord_crosswalk")} (entity, gid);
+CREATE INDEX IF NOT EXISTS {quote(self.schema + "_crosswalk_gid")} ON {self.name("crosswalk")} (entity, gid);
 
 -- Which agent may write here: one row.
-CREATE TABLE IF NOT EXISTS {self.name("accord_fence")} (
+CREATE TABLE IF NOT EXISTS {self.name("fence")} (
     only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one),
     agent    text NOT NULL,
     epoch    bigint NOT NULL,
@@ -94,15 +94,15 @@ CREATE TABLE IF NOT EXISTS {self.name("accord_fence")} (
         return f"""
 -- The account that the agent uses. It needs no right on the trigger functions; nobody else needs any right at all.
 GRANT USAGE ON SCHEMA {quote(self.schema)} TO {account};
-GRANT SELECT, DELETE ON {self.name("accord_changes")} TO {account};
-GRANT SELECT, INSERT, UPDATE, DELETE ON {self.name("accord_crosswalk")} TO {account};
-GRANT SELECT, INSERT, UPDATE ON {self.name("accord_fence")} TO {account};
+GRANT SELECT, DELETE ON {self.name("changes")} TO {account};
+GRANT SELECT, INSERT, UPDATE, DELETE ON {self.name("crosswalk")} TO {account};
+GRANT SELECT, INSERT, UPDATE ON {self.name("fence")} TO {account};
 """
 
     def function(self, bound: Bound) -> str:
         """The function's name: readable, and different for every table."""
         digest = hashlib.sha256(bound.tag.encode()).hexdigest()[:8]
-        return self.name(f"{trim(bound.tag.replace('.', '_'), 46)}_{digest}")
+        return qualified(self.schema, f"{trim(bound.tag.replace('.', '_'), 46)}_{digest}")
 
     def trigger(self, bound: Bound, event: str) -> str:
         return f"{trim(f'{self.schema}_{bound.table.name}', 55)}_{event}"
@@ -124,7 +124,7 @@ COMMENT ON FUNCTION {function}() IS {literal(self.mark(group))};
     def mark(self, group: Sequence[Bound]) -> str:
         """Tells apart what was made for another mapping or by another version of Accord."""
         text = self._body(group) + self._spelling(group[0]) + self._triggers(group)
-        return f"accord {hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        return f"{self.schema} {hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
     def _spelling(self, bound: Bound) -> str:
         settings = dict.fromkeys(s for c in bound.table.key for s in SPELLING.get(c.kind, ()))
@@ -132,7 +132,7 @@ COMMENT ON FUNCTION {function}() IS {literal(self.mark(group))};
 
     def _body(self, group: Sequence[Bound]) -> str:
         bound = group[0]
-        into = f"INSERT INTO {self.name('accord_changes')}"
+        into = f"INSERT INTO {self.name('changes')}"
         tag, old, new = literal(bound.tag), _key(bound, "OLD"), _key(bound, "NEW")
         names = ",\n        ".join(f"CASE WHEN {_changed([c])} THEN {literal(c.name)} END" for c in watched(group))
         return f"""DECLARE
@@ -182,14 +182,14 @@ END"""
         """Triggers first, the crosswalk last. `standing`: the functions that the catalog knows."""
         bound = [f"{self.function(group[0])}()" for group in self.groups.values()]
         schema = quote(self.schema)
-        tables = [f"DROP TABLE IF EXISTS {self.name(t)};" for t in ("accord_changes", "accord_fence")]
+        tables = [f"DROP TABLE IF EXISTS {self.name(t)};" for t in ("changes", "fence")]
         return "\n".join(
             [
                 "-- Removes all that Accord made in this database. May be run again at any time.",
                 self.dropping([*standing, *bound]),
                 *tables,
                 "-- With this table the links between the systems are gone.",
-                f"DROP TABLE IF EXISTS {self.name('accord_crosswalk')};",
+                f"DROP TABLE IF EXISTS {self.name('crosswalk')};",
                 f"DROP SCHEMA IF EXISTS {schema};",
                 "",
             ]

@@ -7,11 +7,12 @@ from typing import Any
 
 import psycopg
 
+from adapters.convert import Encoder
 from adapters.postgresql.bound import Bound, Raws
 from adapters.postgresql.errors import Refused
 from adapters.postgresql.log import Log
 from adapters.postgresql.session import Rows, Session
-from adapters.postgresql.sql import array, cast, qualified, quote, unnest
+from adapters.postgresql.sql import array, cast, own, quote, unnest
 from config.records import Column, Crosswalk, Gid, Key, Raw, Reading, Stamp, Value, Write
 
 SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
@@ -22,9 +23,9 @@ NO_EQUALITY = ("json", "jsonb", "xml")
 class Reader:
     """Reads by one session."""
 
-    def __init__(self, session: Session, schema: str) -> None:
+    def __init__(self, session: Session, prefix: str) -> None:
         self._session = session
-        self._crosswalk = qualified(schema, "accord_crosswalk")
+        self._crosswalk = own(prefix, "crosswalk")
 
     # --- by key ------------------------------------------------------------------------------------------------------
 
@@ -45,9 +46,8 @@ class Reader:
         with self._session.transaction(SNAPSHOT):
             found = {}
             for bound, wanted in keys.items():
-                source = f"{unnest(bound.names)} JOIN {bound.name} t ON {bound.on}"
                 parameters = [array(column) for column in bound.split(wanted)]
-                rows = self._session.raw(f"SELECT {bound.selected} FROM {source}", parameters)
+                rows = self._session.raw(f"SELECT t.* FROM {by_key(bound, bound.selected)}", parameters)
                 readings = {r.key: r for r in (bound.reading(row, offset) for row in rows)}
                 if log is not None and bound.table.capture == "trigger":
                     log.tell(bound, readings, offset)
@@ -121,11 +121,11 @@ def matches(
     session: Session, bound: Bound, fields: Sequence[int], wanted: Sequence[Sequence[Value]]
 ) -> list[list[tuple[Key, Reading]]]:
     """For each tuple of values: rows that the server takes for equal. Driver's errors."""
-    encoders = [bound.encoder(i, sampler(session, bound)) for i in fields]
+    encoding = encoders(session, bound, fields)
     rows: list[tuple[int, list[str]]] = []
     for n, values in enumerate(wanted):
         try:
-            texts = [encode(value) for encode, value in zip(encoders, values, strict=True)]
+            texts = [encode(value) for encode, value in zip(encoding, values, strict=True)]
         except ValueError:
             continue  # what the columns cannot hold is in no row
         if None not in values:
@@ -150,18 +150,30 @@ def matches(
 def stored_now(session: Session, bound: Bound, keys: Sequence[Key]) -> dict[Key, Raws]:
     """What these rows hold now. Driver's errors."""
     rows = session.raw(
-        f"SELECT {bound.keys}, {bound.raws} FROM {unnest(bound.names)} JOIN {bound.name} t ON {bound.on}",
+        f"SELECT t.* FROM {by_key(bound, f'{bound.keys}, {bound.raws}')}",
         [array(c) for c in bound.split(keys)],
     )
     return {bound.key(row): bound.spread(row[bound.width :]) for row in rows}
 
 
-def encoded(session: Session, bound: Bound, write: Write, fields: Sequence[int]) -> list[str | None]:
+def encoders(session: Session, bound: Bound, fields: Sequence[int]) -> list[Encoder]:
+    """One per field: canonical -> text. Driver's errors."""
+    return [bound.encoder(i, sampler(session, bound)) for i in fields]
+
+
+def encoded(encoders: Sequence[Encoder], write: Write, fields: Sequence[int]) -> list[str | None]:
     """The texts of the values of these fields. `Refused` if a column cannot hold one."""
     try:
-        return [bound.encoder(f, sampler(session, bound))(write.values[f]) for f in fields]
+        return [encode(write.values[i]) for encode, i in zip(encoders, fields, strict=True)]
     except ValueError as error:
         raise Refused(str(error), "correct the value, or widen the column") from None
+
+
+def by_key(bound: Bound, selected: str) -> str:
+    """The rows of the keys s, each by the key's index, whatever the planner believes of the table."""
+    return (
+        f"{unnest(bound.names)} CROSS JOIN LATERAL (SELECT {selected} FROM {bound.name} t WHERE {bound.on} OFFSET 0) t"
+    )
 
 
 def _equal(column: Column, name: str) -> str:

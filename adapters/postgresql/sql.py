@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from config.errors import Halt, Problem
 from config.records import Column, Table
@@ -16,6 +17,11 @@ def qualified(schema: str | None, name: str) -> str:
     return f"{quote(schema)}.{quote(name)}" if schema else quote(name)
 
 
+def own(prefix: str, what: str) -> str:
+    """A table of Accord's: all are in one schema, and still called so that nobody takes them for the application's."""
+    return qualified(prefix, f"{prefix}_{what}")
+
+
 def literal(text: str | None) -> str:
     """A text as it stands in a statement; with backslashes it says so, whatever the server's settings."""
     if text is None:
@@ -24,12 +30,12 @@ def literal(text: str | None) -> str:
     return f"'{quoted}'" if "\\" not in text else "E'" + quoted.replace("\\", "\\\\") + "'"
 
 
-def array(texts: Sequence[str | None]) -> str:
-    """A text[] literal: one parameter for a whole column, much cheaper than the driver's way with lists."""
+def array(texts: Sequence[Any]) -> str:
+    """A text[] literal of texts and None: one parameter for a column, much cheaper than the driver's way with lists."""
     if not texts:
         return "{}"
     if None not in texts:
-        joined = '","'.join(texts)  # type: ignore[arg-type]
+        joined = '","'.join(texts)
         if joined.count('"') == 2 * (len(texts) - 1) and "\\" not in joined:
             return '{"' + joined + '"}'
     return "{" + ",".join("NULL" if t is None else '"' + _escape(t) + '"' for t in texts) + "}"

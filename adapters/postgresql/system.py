@@ -16,7 +16,7 @@ from adapters.postgresql.log import Log
 from adapters.postgresql.objects import EVENTS, Objects
 from adapters.postgresql.reading import Reader
 from adapters.postgresql.session import Session
-from adapters.postgresql.sql import literal
+from adapters.postgresql.sql import literal, own
 from adapters.postgresql.transaction import PostgresTransaction, taken
 from adapters.postgresql.watermark import Watermark
 from config.errors import Halt, Problem, Transient
@@ -24,7 +24,7 @@ from config.records import Batch, Crosswalk, Fence, Gid, Key, Reading, Stamp, Ta
 
 TRIES = 5
 PAUSE = 0.5  # seconds between two tries of `prepare` to get a lock: applications go on meanwhile
-OWN_TABLES = ("accord_changes", "accord_crosswalk", "accord_fence")
+OWN_TABLES = ("changes", "crosswalk", "fence")
 STANDING = """
 SELECT p.oid::regprocedure::text, coalesce(g.tgname, ''), coalesce(g.tgrelid::regclass::text, ''),
        coalesce(g.tgenabled::text, ''), coalesce(obj_description(p.oid, 'pg_proc'), ''),
@@ -132,10 +132,11 @@ class PostgresSystem:
         )
         there: dict[str, bool] = dict(rows)
         for name in OWN_TABLES:
-            if name not in there:
-                yield self._problem("not-prepared", f"the table {self._prefix}.{name} is missing")
-            elif not there[name]:
-                yield self._problem("not-prepared", f"the account may not use {self._prefix}.{name}")
+            table = f"{self._prefix}_{name}"
+            if table not in there:
+                yield self._problem("not-prepared", f"the table {self._prefix}.{table} is missing")
+            elif not there[table]:
+                yield self._problem("not-prepared", f"the account may not use {self._prefix}.{table}")
 
     def _missing_triggers(self) -> Iterator[Problem]:
         objects, standing = self._objects(), self._standing()
@@ -220,12 +221,9 @@ class PostgresSystem:
                 raise
 
     def link_count(self) -> int:
-        if not self._session.query(f"SELECT to_regclass({literal(self._table('accord_crosswalk'))})")[0][0]:
+        if not self._session.query(f"SELECT to_regclass({literal(own(self._prefix, 'crosswalk'))})")[0][0]:
             return 0
-        return int(self._session.query(f"SELECT count(*) FROM {self._table('accord_crosswalk')}")[0][0])
-
-    def _table(self, name: str) -> str:
-        return Objects(self._prefix, None, ()).name(name)
+        return int(self._session.query(f"SELECT count(*) FROM {own(self._prefix, 'crosswalk')}")[0][0])
 
     # --- the fence ---------------------------------------------------------------------------------------------------
 
@@ -242,14 +240,14 @@ class PostgresSystem:
         return after - before, server - (before + after) // 2
 
     def fence(self) -> Fence | None:
-        table = self._table("accord_fence")
+        table = own(self._prefix, "fence")
         if not self._session.query(f"SELECT to_regclass({literal(table)})")[0][0]:
             return None
         rows = self._session.query(f"SELECT agent, epoch, round FROM {table}")
         return Fence(*rows[0]) if rows else None
 
     def take_fence(self, agent: str) -> Fence:
-        table = self._table("accord_fence")
+        table = own(self._prefix, "fence")
         rows = self._session.query(
             f"INSERT INTO {table} AS f (agent, epoch, round) VALUES ($1, 1, 0)"
             " ON CONFLICT (only_one) DO UPDATE SET epoch = f.epoch + 1 WHERE f.agent = excluded.agent"
@@ -257,7 +255,7 @@ class PostgresSystem:
             [agent],
         )
         if not rows:
-            raise taken(self.name, self._session.query(f"SELECT agent FROM {table}")[0][0], agent)
+            raise taken(self._session, self._prefix)
         return Fence(*rows[0])
 
     def begin(self, fence: Fence) -> Transaction:

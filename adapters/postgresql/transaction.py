@@ -8,18 +8,20 @@ side effect of our statement from somebody else's edit: then the batch is undone
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from operator import itemgetter
+from typing import Any
 
 from adapters.bisect import Refusal, settle
 from adapters.postgresql.bound import Bound, Raws
 from adapters.postgresql.errors import Refused, refusal
 from adapters.postgresql.inserts import Inserts
 from adapters.postgresql.links import Links
-from adapters.postgresql.reading import encoded, stored_now
+from adapters.postgresql.reading import encoded, encoders, stored_now
 from adapters.postgresql.session import Session
-from adapters.postgresql.sql import array, cast, qualified, quote, unnest
+from adapters.postgresql.sql import array, cast, own, qualified, quote, unnest
 from config.errors import Problem, Taken
-from config.records import Crosswalk, Fence, ForeignKey, Key, Landing, Outcome, Raw, Write, WriteKind
+from config.records import Crosswalk, Fence, ForeignKey, Key, Landing, Outcome, Write, WriteKind
 
 BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET CONSTRAINTS ALL IMMEDIATE"
 # A constraint that is checked at COMMIT would refuse the whole round; checked at once, it refuses one record.
@@ -51,7 +53,7 @@ class PostgresTransaction:
         self._begin(fence)
 
     def _begin(self, fence: Fence) -> None:
-        session, table = self._session, qualified(self._prefix, "accord_fence")
+        session, table = self._session, own(self._prefix, "fence")
         session.query(BEGIN)
         # The mark is what the triggers know us by; it ends with the transaction.
         found = session.query(
@@ -60,9 +62,9 @@ class PostgresTransaction:
             [str(fence.round), fence.agent, str(fence.epoch), f"{self._prefix}.agent"],
         )
         if not found:
-            there = session.query(f"SELECT agent FROM {table}")
+            error = taken(session, self._prefix)
             self.rollback()
-            raise taken(self._system, there[0][0] if there else None, fence.agent)
+            raise error
 
     # --- the port ----------------------------------------------------------------------------------------------------
 
@@ -84,9 +86,20 @@ class PostgresTransaction:
 
             done = settle(range(len(writes)), attempt, self._session.savepoint, refusal, batch.loosen)
             outcomes = [_rejected(w, d) if isinstance(d, Refusal) else d for w, d in zip(writes, done, strict=True)]
+            self._move(entity, writes, outcomes)
             if self._noisy[bound.tag] and bound.table.capture == "trigger":
                 self._drop_echo(bound, outcomes)
             return outcomes
+
+    def _move(self, entity: str, writes: Sequence[Write], outcomes: Sequence[Outcome]) -> None:
+        """A field that was written is part of the key: the row has a new key, and its link goes with it."""
+        moved = [
+            (w.key, o.key)
+            for w, o in zip(writes, outcomes, strict=True)
+            if o.landing is Landing.LANDED and w.kind is not WriteKind.INSERT and w.key and o.key and w.key != o.key
+        ]
+        if moved:
+            self._links.move(entity, self._system, moved)
 
     def link(self, rows: Sequence[Crosswalk]) -> list[Crosswalk]:
         with self._session.errors():
@@ -119,7 +132,7 @@ class PostgresTransaction:
         """What such a trigger did to the very rows that we wrote is known from the read-back."""
         keys = [o.key for o in outcomes if o.landing is Landing.LANDED and o.key is not None]
         self._session.raw(
-            f"DELETE FROM {qualified(self._prefix, 'accord_changes')} c USING {unnest(['k'])}"
+            f"DELETE FROM {own(self._prefix, 'changes')} c USING {unnest(['k'])}"
             " WHERE c.own AND c.txn = txid_current() AND c.tbl = $2 AND c.key = s.k",
             [array(keys), bound.tag],
         )
@@ -160,7 +173,7 @@ class Batch:
     # --- updates, archives, restores ---------------------------------------------------------------------------------
 
     def _update(self, kind: WriteKind, fields: Sequence[int], some: Sequence[int]) -> dict[int, Outcome]:
-        texts = [self._encoded(i, fields) for i in some]
+        texts = self._encoded(some, fields)
         pairs = self._constants(kind, fields)
         known = all(self._writes[i].expected is not None for i in some) and not self._loosened
         if self._disturbed[self._bound.tag] < DISTURBED and known and (pairs or fields):
@@ -187,16 +200,18 @@ class Batch:
             for i, name in zip(compared, old, strict=True)
         ]
         expected = [self._writes[i].expected or () for i in some]
-        arrays = [array([_text(e[i]) for e in expected]) for i in compared]
+        arrays = [array([e[i] for e in expected]) for i in compared]
         stored = self._set(fields, some, texts, pairs, old, same, arrays)
         if self._noisy:
             stored = self._again(some, stored)
+        others = [f for f, _ in bound.columns if f not in fields]
+        unwritten: Callable[[Raws], Any] = itemgetter(*others) if others else lambda raws: None
         outcomes: dict[int, Outcome] = {}
         for i, before in zip(some, expected, strict=True):
             if i not in stored:
                 continue
             key, after = stored[i]
-            if any(after[f] != before[f] for f, _ in bound.columns if f not in fields):
+            if unwritten(after) != unwritten(before):
                 raise _Disturbed
             outcomes[i] = Outcome(Landing.LANDED, key, before, after)
         left = [i for i in some if i not in outcomes]
@@ -208,7 +223,7 @@ class Batch:
         """Rows that the statement passed over: gone, changed, or (rarely) skipped by a trigger or changed back."""
         outcomes = self._judged(self._rows(left), left, self._compared(kind, fields))
         again = [i for i in left if i not in outcomes]
-        texts = [self._encoded(i, fields) for i in again]
+        texts = self._encoded(again, fields)
         return outcomes | (self._locked(kind, fields, again, texts, pairs) if again else {})
 
     def _locked(
@@ -308,10 +323,12 @@ class Batch:
         now = stored_now(self._session, self._bound, [key for key, _ in stored.values()])
         return {i: (key, now.get(key, raws)) for i, (key, raws) in stored.items()}
 
-    def _encoded(self, index: int, fields: Sequence[int]) -> list[str | None]:
-        if index not in self._texts:
-            self._texts[index] = encoded(self._session, self._bound, self._writes[index], fields)
-        return self._texts[index]
+    def _encoded(self, some: Sequence[int], fields: Sequence[int]) -> list[list[str | None]]:
+        missing = [i for i in some if i not in self._texts]
+        if missing:
+            encode = encoders(self._session, self._bound, fields)
+            self._texts.update((i, encoded(encode, self._writes[i], fields)) for i in missing)
+        return [self._texts[i] for i in some]
 
     def loosen(self, some: Sequence[int]) -> None:
         """Rows that swap unique values let go of them first, where the columns may be empty; they are compared as they
@@ -383,20 +400,13 @@ class _Disturbed(Exception):
     """A column that was not written differs from the reading."""
 
 
-def _text(raw: Raw) -> str | None:
-    return None if raw is None else str(raw)
-
-
 def _rejected(write: Write, refused: Refusal) -> Outcome:
     return Outcome(Landing.REJECTED, write.key, message=refused.message, hint=refused.hint)
 
 
-def taken(system: str, there: str | None, agent: str) -> Taken:
-    """Somebody else holds the fence (I9)."""
-    if there is None:
-        text, hint = "the fence is empty: the database was prepared anew, or restored", "start this agent again"
-    elif there != agent:
-        text, hint = f"the agent {there!r} writes here", "give this agent another prefix, or stop that one"
-    else:
-        text, hint = f"another start of the agent {agent!r} has taken over", "run one agent only"
-    return Taken(Problem("fence-taken", text, hint, system=system))
+def taken(session: Session, prefix: str) -> Taken:
+    """Who stands in the fence (I9), for a person."""
+    rows = session.query(f"SELECT agent, epoch FROM {own(prefix, 'fence')}")
+    who = f"agent {rows[0][0]!r} (start {rows[0][1]})" if rows else "nobody"
+    message = f"the fence there belongs to {who} now: another agent writes to this database, or has started since"
+    return Taken(Problem("taken", message, "let only one agent run; `accord status` tells which", system=session.name))

@@ -81,14 +81,17 @@ class PostgresDatabase:
             yield lambda text, *parameters: run(connection, text, parameters)
 
     def script(self, text: str) -> None:
-        command = [program("psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", self.server.dsn(self.name)]
+        # As the agent's own account: the script must not need more than that has.
+        command = [program("psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", self.server.dsn(self.name, self.agent)]
         done = subprocess.run(command, input=text, text=True, capture_output=True)
         assert done.returncode == 0, done.stderr
 
     def dump(self) -> list[str]:
         command = [program("pg_dump"), "--schema-only", self.server.dsn(self.name)]
         done = subprocess.run(command, text=True, capture_output=True, check=True)
-        return [line for line in done.stdout.splitlines() if not line.startswith(("\\restrict", "\\unrestrict"))]
+        # One text for each object, without what belongs to the dump itself.
+        objects = [o.splitlines() for o in done.stdout.split("--\n-- Name: ")[1:]]
+        return ["\n".join(line for line in o if line and not line.startswith(("\\", "SET ", "--"))) for o in objects]
 
     def system(self, name: str = "crm", **options: Any) -> System:
         prefix = options.pop("prefix", "accord")
