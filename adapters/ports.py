@@ -106,7 +106,8 @@ class Transaction(Protocol):
         """Carry out the writes of one entity; one outcome per write, in order. Set-based.
 
         Rows are locked, compared with `expected` byte for byte and NULL-safe, written, read back. Inserts claim
-        their crosswalk rows first: all of `links`, and the new row's own (I2). A statement that fails is bisected
+        their crosswalk rows first: all of `links`, and the new row's own (I2); where an update changes the row's key,
+        its own crosswalk row goes with it, and the outcome says the new key. A statement that fails is bisected
         under savepoints to the failing writes (REJECTED); a unique or foreign-key refusal is tried once more after
         the rest. Change-log rows that only echo these writes are removed in the same transaction.
         Raises `Transient` or `Halt`; the transaction is then lost and must be rolled back.

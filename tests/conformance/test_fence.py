@@ -54,7 +54,7 @@ def test_the_older_agent_is_stopped(world: World) -> None:
     write = world.update("customer", "1", {"name": "old"})
     newer = other(world)
     fence = newer.take_fence("agent")
-    with pytest.raises(Taken, match=str(fence.epoch)):
+    with pytest.raises(Taken):
         world.apply("customer", write)
     assert world.db.sql("SELECT name FROM customer") == [("Ann",)]
     transaction = newer.begin(fence._replace(round=1))
