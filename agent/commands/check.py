@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 from dataclasses import replace
 
@@ -110,8 +111,10 @@ class Checked:
         except AccordError as error:
             self._raised(error)
             return False
-        clock = f"its clock is {abs(offset) / 1000:,.0f} ms {'ahead' if offset > 0 else 'behind'}" if offset else ""
-        self.words[name] = ["reached", *([clock] if clock else [])]
+        self.words[name] = ["reached"]
+        if abs(offset) >= 1000:
+            side = "ahead" if offset > 0 else "behind"
+            self.words[name].append(f"its clock is {abs(offset) / 1000:,.0f} ms {side}")
         if abs(offset) > FAR_OFF:
             message = (
                 f"its clock is {abs(offset) / 1e6:,.1f} s {'ahead of' if offset > 0 else 'behind'} this machine's."
@@ -135,7 +138,7 @@ class Checked:
         missing = system.prepared()
         if not missing:
             self.words[name].append("prepared")
-        elif any(p.message.rstrip(".").endswith("_fence is missing") for p in missing):  # not even the tables
+        elif any(re.search(r"_fence\W* is missing", p.message) for p in missing):  # not even the tables
             self.words[name].append("not prepared yet")
             self.next = "Next: `accord prepare` (`accord prepare --print` shows the SQL)."
         else:
