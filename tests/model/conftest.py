@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,13 +10,13 @@ import pytest
 from config.records import Entity, Field
 
 from .build import things
-from .harness import World
+from .harness import World, quick_folder
 
 MakeWorld = Callable[..., World]
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[MakeWorld]:
+def world() -> Iterator[MakeWorld]:
     """`world(fields, systems, …)`: options of the entity, `world_options` for the world, `engine` for the engine."""
     made: list[World] = []
 
@@ -31,9 +30,10 @@ def world(tmp_path: Path) -> Iterator[MakeWorld]:
         **options: Any,
     ) -> World:
         entity = things(names, systems, **options)
-        made.append(World(tmp_path, entity, *more, systems=systems, options=engine, **(world_options or {})))
+        made.append(World(folder, entity, *more, systems=systems, options=engine, **(world_options or {})))
         return made[-1]
 
-    yield make
-    for one in made:
-        one.stop()
+    with quick_folder() as folder:
+        yield make
+        for one in made:
+            one.stop()

@@ -6,7 +6,9 @@ clock by `STEP`, so that they are not simultaneous unless a test gives the time 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,13 @@ HOUR = 3600 * SECOND
 QUIET = 30  # rounds after which a world that nobody touches must be quiet (I7)
 
 Act = Callable[[], object]
+
+
+@contextmanager
+def quick_folder() -> Iterator[Path]:
+    """A folder in memory where there is one: the state writes for safety, and here nobody pulls the plug."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as path:
+        yield Path(path)
 
 
 def next_step(now: Stamp, tolerance: int) -> int:
@@ -97,7 +106,7 @@ class World:
         self.now += STEP
         return None if at is None else START + at * SECOND
 
-    def load(self, entity: str | None = None, only: str = "", **values: Raw) -> int:
+    def load(self, entity: str | None = None, only: str = "", **values: Any) -> int:
         """A record that stood in every system before Accord came; returns its number: `a1`, `b1` … for 1."""
         entity = entity or self.main
         self.loaded[entity] += 1
@@ -109,15 +118,15 @@ class World:
                 system.load(entity, f"{name}{number}", **own)
         return number
 
-    def put(self, key: Key, entity: str | None = None, at: int | None = None, **values: Raw) -> None:
+    def put(self, key: Key, entity: str | None = None, at: int | None = None, **values: Any) -> None:
         """One row that stood there before Accord came, last changed at that second."""
         self.of(key).load(entity or self.main, key, at=self.stamp(at), **values)
 
-    def edit(self, key: Key, entity: str | None = None, at: int | None = None, **values: Raw) -> None:
+    def edit(self, key: Key, entity: str | None = None, at: int | None = None, **values: Any) -> None:
         """A person changes columns of a row."""
         self.of(key).update(entity or self.main, key, at=self.stamp(at), **values)
 
-    def create(self, system: str, entity: str | None = None, at: int | None = None, **values: Raw) -> Key:
+    def create(self, system: str, entity: str | None = None, at: int | None = None, **values: Any) -> Key:
         """A person enters a row; returns its key."""
         return self.systems[system].insert(entity or self.main, at=self.stamp(at), **values)
 
@@ -213,6 +222,11 @@ class World:
             self.crash_at = None
             self.acts.clear()
         return worked
+
+    def during(self, point: str, act: Act) -> bool:
+        """One round in which somebody acts at a named point."""
+        self.acts.setdefault(point, []).append(act)
+        return self.round()
 
     def settle(self) -> None:
         """Rounds until nothing happens any more. A refused record may be tried again for ever, but to no effect."""

@@ -25,6 +25,12 @@ LOST = ("conflict", "override", "stale", "entered again", "narrowed", "person", 
 Cell = tuple[str, Key, int]
 
 
+def number(raw: Raw) -> int:
+    """A stored number, whatever its column's type."""
+    assert isinstance(raw, (int, str)), f"{raw!r} is no number"
+    return int(Decimal(raw))
+
+
 def mark(value: object) -> int | None:
     """Which edit this value comes from; None for text, empty and what is no edit."""
     if isinstance(value, (int, Decimal)):

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
 
 from config.records import Key, Op, Raw, Stamp, Table, Value
 
@@ -209,9 +210,10 @@ class Memory:
         """What a form shows when it is opened; `save` writes all of it back."""
         return self.get(entity, key)
 
-    def save(self, entity: str, key: Key, form: Mapping[str, Raw], *, at: Stamp | None = None, **values: Raw) -> None:
+    def save(self, entity: str, key: Key, form: Mapping[str, Raw], *, at: Stamp | None = None, **values: Any) -> None:
         """A form is saved: every column as it was when the form was opened, but for what the person changed."""
-        self.update(entity, key, at=at, **{**form, **values})
+        merged: dict[str, Any] = {**form, **values}
+        self.update(entity, key, at=at, **merged)
 
     # --- what a capture does to events ---------------------------------------------------------------------------
     def hold(self, count: int = 1) -> None:
@@ -260,7 +262,7 @@ class Memory:
 
     def written(self, rows: Rows, old: list[Raw] | None, values: dict[int, Raw]) -> tuple[list[Raw], set[int]]:
         """The row after a statement and its triggers, and the fields in which it differs from before."""
-        raws = list(old) if old is not None else [None] * len(rows.table.columns)
+        raws: list[Raw] = list(old) if old is not None else [None] * len(rows.table.columns)
         for index, raw in values.items():
             raws[index] = raw
         for trigger in rows.triggers:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from .build import things
-from .harness import SECOND, World, next_step
+from .harness import SECOND, World, next_step, quick_folder
 
 TOLERANCE = 3  # seconds
 RECORDS = 2
@@ -25,10 +24,9 @@ plans = st.lists(st.tuples(st.permutations("abcd"), st.lists(st.integers(1, 3), 
 
 def run(history: list[Edit], order: str, seen: list[str], cuts: list[int], batch: int) -> dict[tuple[int, str], int]:
     """All systems are cut off while people edit; they come back in groups. Returns the agreed values."""
-    folder = "/dev/shm" if Path("/dev/shm").is_dir() else None
-    with tempfile.TemporaryDirectory(dir=folder) as path:
+    with quick_folder() as folder:
         options = {"tolerance": TOLERANCE * SECOND, "batch": batch, "threads": False}
-        world = World(Path(path), things("np", order), systems=order, options=options)
+        world = World(folder, things("np", order), systems=order, options=options)
         try:
             for _ in range(RECORDS):
                 world.load(n=0, p=0)
@@ -36,9 +34,11 @@ def run(history: list[Edit], order: str, seen: list[str], cuts: list[int], batch
             base = next_step(world.now, TOLERANCE)
             for system in world.systems.values():
                 system.down = True
-            for value, (second, system, record, field) in enumerate(history, 1):
-                world.edit(f"{'abcd'[system]}{record}", at=base + second, **{"np"[field]: value})
-            groups, rest = [], list(seen)
+            for value, (second, place, record, field) in enumerate(history, 1):
+                entered: dict[str, Any] = {"np"[field]: value}
+                world.edit(f"{'abcd'[place]}{record}", at=base + second, **entered)
+            rest = list(seen)
+            groups: list[list[str]] = []
             for cut in cuts:
                 groups, rest = [*groups, rest[:cut]], rest[cut:]
             for group in (*groups, rest):

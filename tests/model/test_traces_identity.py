@@ -52,7 +52,7 @@ def test_a_row_that_appears_before_our_insert_is_linked(world: MakeWorld, point:
     w = world()
     w.settle()
     w.create("a", m="7", n=1)
-    w.round(**{point: lambda: w.create("b", m="7", n=2)})
+    w.during(point, lambda: w.create("b", m="7", n=2))
     w.settle()
     assert w.column("a", "m") == w.column("b", "m") == ["7"]
     assert w.column("a") == w.column("b")
@@ -91,7 +91,7 @@ def test_a_new_primary_key_is_the_same_record(world: MakeWorld, how: str, point:
         change()
     else:
         w.edit("b1", p=5)  # the round looks at this very record
-        w.round(**{point: change})
+        w.during(point, change)
     w.settle()
     assert list(a.rows("thing")) == ["a9"] and len(w.column("b")) == 1
     if point is None or how in ("rekey", "twice"):
@@ -245,7 +245,7 @@ def test_an_edit_against_a_delete(world: MakeWorld, rule: str, point: str | None
         w.edit("b1", p=9)
         w.round()
     else:
-        w.round(**{point: lambda: w.edit("b1", p=9)})
+        w.during(point, lambda: w.edit("b1", p=9))
     w.settle()
     if rule == "update_wins":
         assert w.column("a", "p") == w.column("b", "p") == [9]
@@ -273,7 +273,7 @@ def test_a_delete_that_had_not_seen_an_edit(world: MakeWorld, rule: str, how: st
         w.delete("b1")
         w.systems["b"].down = False
     else:
-        w.round(**{how: lambda: w.delete("b1")})
+        w.during(how, lambda: w.delete("b1"))
     w.settle()
     if rule == "update_wins":
         assert w.column("a", "p") == w.column("b", "p") == [9]
@@ -365,7 +365,7 @@ def test_a_new_child_is_not_swept_away_with_its_parent(world: MakeWorld, rule: s
 
     w.delete("a1", "part")
     w.delete("a1")
-    w.round(**{point: add})
+    w.during(point, add)
     w.settle()
     assert 2 in w.column("b", "n", "part"), "a child that nobody deleted"
     links = [r["t"] for k in w.systems["b"].rows("part") if (r := w.row(k, "part"))]

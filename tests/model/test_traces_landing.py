@@ -232,7 +232,7 @@ def test_an_edit_beside_our_write_is_seen(world: MakeWorld, point: str) -> None:
     w.load(n=1, p=1)
     w.settle()
     w.edit("a1", n=2)
-    w.round(**{point.replace(":", "_"): lambda: w.edit("b1", p=9)})
+    w.during(point, lambda: w.edit("b1", p=9))
     w.settle()
     assert (w.all("n"), w.all("p")) == ([2, 2], [9, 9])
 
@@ -244,7 +244,7 @@ def test_an_edit_of_the_written_field_is_not_overwritten_unseen(world: MakeWorld
     w.load(n=1, p=1)
     w.settle()
     w.edit("a1", n=2)
-    w.round(**{point.replace(":", "_"): lambda: w.edit("b1", n=9)})
+    w.during(point, lambda: w.edit("b1", n=9))
     w.settle()
     assert w.all() == [9, 9]
 
