@@ -14,7 +14,7 @@ from config.errors import AccordError, Problem
 TIMES = ("date", "timestamp without time zone", "timestamp with time zone")
 KINDS = {"v": "a view", "m": "a materialized view", "f": "a foreign table"}
 SEQUENCES = """
-SELECT q.name FROM (
+WITH q AS MATERIALIZED (  -- else the server asks for the rights on a table before it knows that it is no sequence
     SELECT d.refobjid::regclass AS name
     FROM pg_attrdef e JOIN pg_attribute a ON a.attrelid = e.adrelid AND a.attnum = e.adnum
     JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = e.oid AND d.refclassid = 'pg_class'::regclass
@@ -22,8 +22,8 @@ SELECT q.name FROM (
     WHERE e.adrelid = $1::regclass AND a.attname = ANY($2::text[])
     UNION
     SELECT pg_get_serial_sequence($1::regclass::text, a.attname::text)::regclass FROM pg_attribute a
-    WHERE a.attrelid = $1::regclass AND a.attname = ANY($2::text[]) AND a.attidentity <> '') q
-WHERE q.name IS NOT NULL AND NOT has_sequence_privilege(q.name, 'USAGE')
+    WHERE a.attrelid = $1::regclass AND a.attname = ANY($2::text[]) AND a.attidentity <> '')
+SELECT q.name FROM q WHERE q.name IS NOT NULL AND NOT has_sequence_privilege(q.name, 'USAGE')
 """
 
 

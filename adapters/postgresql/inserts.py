@@ -19,7 +19,7 @@ from adapters.postgresql.reading import encoded, encoders, matches, stored_now
 from adapters.postgresql.session import Session
 from adapters.postgresql.sql import array, cast, quote, unnest
 from adapters.rows import expression
-from config.records import Column, Crosswalk, Key, Landing, Outcome, Reading, Value, Write
+from config.records import Column, Crosswalk, Gid, Key, Landing, Outcome, Reading, Value, Write
 
 NO_ROW = "the database took the statement, but a trigger or rule of its own stored no row"
 
@@ -47,6 +47,7 @@ class Inserts:
         self._writes = writes
         self._noisy = noisy
         self._claimed: set[Crosswalk] = set()
+        self._linked: set[Gid] = set()
         constants = {**bound.table.restore, **bound.table.stamp, **bound.table.insert}
         self._constants = bound.constants(constants) if any(w.expected is None for w in writes) else {}
 
@@ -77,9 +78,11 @@ class Inserts:
                 item.outcome = Outcome(Landing.ADOPTED, here.get(gid), gid=gid)
         self._withdraw(items)
 
-    def _alive(self, gids: set[str]) -> dict[str, Key]:
+    def _alive(self, gids: set[Gid]) -> dict[Gid, Key]:
         """The row that each record has in this system, if it is still there: a link outlives its row."""
-        rows = [r for r in self._links.of(self._bound.entity, self._system, gids) if self._bound.possible(r[1])]
+        linked = self._links.of(self._bound.entity, self._system, gids)
+        self._linked = {gid for gid, _ in linked}
+        rows = [r for r in linked if self._bound.possible(r[1])]
         there = stored_now(self._session, self._bound, [key for _, key in rows]) if rows else {}
         return {gid: key for gid, key in rows if key in there}
 
@@ -189,6 +192,9 @@ class Inserts:
                     self._together(columns, [item])
         entity = self._bound.entity
         keys = {i.index: i.outcome.key for i in items if i.outcome is not None}
+        gone = {i.write.gid for i in items} & self._linked
+        if gone:  # links to rows that these records had here before
+            self._links.cut(entity, self._system, gone)
         self._links.take([Crosswalk(entity, i.write.gid, self._system, keys[i.index] or "") for i in items])
 
     def _together(self, columns: Sequence[str], items: Sequence[New]) -> None:

@@ -29,14 +29,16 @@ class Links:
         )
         return {Crosswalk(*row) for row in found}
 
-    def take(self, rows: Sequence[Crosswalk]) -> None:
-        """Rows of new rows of ours: what stood there of these records here, or of these keys, is of rows that are
-        gone."""
+    def cut(self, entity: str, system: str, gids: Iterable[Gid]) -> None:
+        """Remove what links these records to this system."""
         self._session.raw(
-            f"DELETE FROM {self._table} c USING {unnest(COLUMNS)}"
-            " WHERE c.entity = s.entity AND c.gid = s.gid AND c.system = s.system AND c.key <> s.key",
-            _arrays(rows),
+            f"DELETE FROM {self._table} c USING {unnest(('gid',), 3)}"
+            " WHERE c.entity = $1 AND c.system = $2 AND c.gid = s.gid",
+            [entity, system, array(list(gids))],
         )
+
+    def take(self, rows: Sequence[Crosswalk]) -> None:
+        """Links of rows that we have just written: what stood there of these keys is of rows that are gone."""
         self._session.raw(
             f"INSERT INTO {self._table} (entity, gid, system, key) SELECT * FROM {unnest(COLUMNS)}"
             " ON CONFLICT (entity, system, key) DO UPDATE SET gid = excluded.gid, since = excluded.since",

@@ -17,7 +17,7 @@ from config.records import Column, Crosswalk, Gid, Key, Raw, Reading, Stamp, Val
 
 SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 # Types of text kind that have no equality, or one that people would not expect: compared as text.
-NO_EQUALITY = ("json", "jsonb", "xml")
+NO_EQUALITY = ("json", "jsonb")
 
 
 class Reader:
