@@ -4,7 +4,6 @@
 # make lint    style, types, layers
 # make bench   the measurements; not part of `make test`
 
-SHELL  := /bin/bash
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -37,16 +36,18 @@ bench: $(DEV) servers
 servers:
 	tests/install_servers.sh
 
-$(VENV)/pyvenv.cfg:
+# A venv whose making was interrupted has no pip yet, and is made anew.
+$(VENV)/.made:
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing. What to do: apt-get install python3 python3-venv" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 is needed, $(PYTHON) is older. What to do: make PYTHON=python3.11 ..." >&2; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "The venv module is missing. What to do: apt-get install python3-venv" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	@[ -x $(BIN)/pip ] || $(PYTHON) -m venv --clear $(VENV)
+	@touch $@
 
 # The development packages contain those for use: whoever has them needs no second run of pip.
-$(USE): $(VENV)/pyvenv.cfg pyproject.toml
+$(USE): $(VENV)/.made pyproject.toml
 	@if [ $(DEV) -nt pyproject.toml ]; then touch $@; else $(BIN)/python -m pip install --quiet --disable-pip-version-check -e . && touch $@; fi
 
-$(DEV): $(VENV)/pyvenv.cfg pyproject.toml
+$(DEV): $(VENV)/.made pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@

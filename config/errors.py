@@ -36,6 +36,8 @@ class Problem:
         if not place:
             place = " ".join(str(x) for x in (self.system, self.entity, self.key, self.field) if x is not None)
         text = f"{place}: {self.message}" if place else self.message
+        if self.hint.endswith("?"):  # Did you mean …? says by itself what to do
+            return f"{text} {self.hint}"
         return f"{text} What to do: {self.hint}" if self.hint else text
 
 

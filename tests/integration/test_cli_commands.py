@@ -10,19 +10,15 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import click
 import jsonschema
 import pytest
 
 from agent import __version__
-from agent.cli import accord, names
-from config import errors
 from config.errors import DONE, LOOK, UNREACHABLE, USAGE
+from tests.integration.documented import DOCS, differs, examples
 from tests.integration.pair import Pair
 from tests.servers import PASSWORD, MariaServer, PostgresServer
 
-ROOT = Path(__file__).resolve().parents[2]
-DOCS = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
 MADE = "accord\\_%"  # what is Accord's, in a LIKE
 
 
@@ -33,49 +29,6 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
 
 
 # --- the documentation -----------------------------------------------------------------------------------------------
-
-
-def section(command: str) -> str:
-    found = re.search(rf"^## accord {command}$(.*?)(?=^## |\Z)", DOCS, re.M | re.S)
-    assert found, f"docs/commands.md says nothing of accord {command}"
-    return found[1]
-
-
-def examples(command: str) -> list[Any]:
-    """The JSON that is shown for a command."""
-    return [json.loads(block) for block in re.findall(r"```json\n(.*?)```", section(command), re.S)]
-
-
-def differs(shown: Any, actual: Any, at: str = "data") -> str:
-    """Where the form is another than the one shown; empty where it is the same. What is empty fits every form."""
-    if isinstance(shown, dict) and isinstance(actual, dict):
-        if actual and shown.keys() != actual.keys():
-            return f"{at}: {sorted(actual)}, shown are {sorted(shown)}"
-        return next((d for key in actual if (d := differs(shown[key], actual[key], f"{at}.{key}"))), "")
-    if isinstance(shown, list) and isinstance(actual, list):
-        return next((d for item in actual if (d := differs(shown[0], item, f"{at}[]"))), "")
-    if shown is None or actual is None or type(shown) is type(actual):
-        time = "2026-11-24T" in str(shown) and not isinstance(shown, dict)
-        good = not time or actual is None or re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", actual)
-        return "" if good else f"{at}: {actual!r} is no time as shown"
-    return f"{at}: {actual!r}, shown is {shown!r}"
-
-
-def test_every_command_is_in_the_documentation_with_its_options() -> None:
-    with click.Context(accord) as context:
-        for name in names():
-            command = accord.get_command(context, name)
-            assert command is not None
-            assert command.help, name
-            text = section(name)
-            for option in (o for p in command.params for o in p.opts if o.startswith("--")):
-                assert option in text or option in ("--config", "--json", "--only"), f"accord {name} {option}"
-
-
-def test_exit_codes_are_those_of_the_documentation() -> None:
-    codes = {int(code) for code in re.findall(r"^\| (\d+) \|", DOCS, re.M)}
-    words = ("DONE", "DEFECT", "LOOK", "USAGE", "UNREACHABLE", "TAKEN", "INTERRUPTED")
-    assert codes == {getattr(errors, word) for word in words}
 
 
 def test_json_is_as_the_documentation_shows_it(pair: Pair) -> None:
