@@ -32,12 +32,12 @@ class Dialect(NamedTuple):
     bools: tuple[Any, Any]  # false and true of a bool column
     hex_bytes: bool = False  # bytes come and go as '\\x68656c6c6f'
     offsets: bool = False  # a date-time with time zone is written with its offset (else: in UTC, without one)
-    integers: int = 64  # bits of the widest integer
+    highest: int = 2**63 - 1  # the largest integer that any column holds
 
 
 SQLITE = Dialect(typed=True, bools=(0, 1), offsets=True)
 POSTGRESQL = Dialect(typed=False, bools=("false", "true"), hex_bytes=True, offsets=True)
-MYSQL = Dialect(typed=True, bools=(0, 1))
+MYSQL = Dialect(typed=True, bools=(0, 1), highest=2**64 - 1)
 
 _INT = re.compile(r"[+-]?\d+(\.0*)?\Z", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\Z", re.ASCII)
@@ -309,7 +309,7 @@ def _to_whole(value: Any, zone: Any) -> int:
 def _sized(value: int, column: Column, dialect: Dialect) -> Any:
     # Only the widest is checked here, because a driver would fail on it; what a narrower column allows (unsigned or
     # not) the database itself says best.
-    if not -(2 ** (dialect.integers - 1)) <= value < 2**dialect.integers:
+    if not -(2**63) <= value <= dialect.highest:
         raise ValueError(f"{say(value)} is too large for {column.native}")
     return value if dialect.typed else str(value)
 
@@ -361,7 +361,7 @@ def _datetime_encoder(column: Column, zone: Any, dialect: Dialect, sample: Raw) 
     digits = column.fraction
     if text and dialect is SQLITE:
         found = _FRACTION.search(text)
-        digits = None if found is None else min(len(found[1]), 6)
+        digits = len(found[1]) if found is not None and len(found[1]) in (3, 6) else None
 
     def encode(value: Any) -> str:
         moment = _moment(value, zone)
