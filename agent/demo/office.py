@@ -78,7 +78,8 @@ class Office:
             sets = ", ".join(f"{column} = ?" for column in (*columns, STAMPS[self.system][0]))
             self.db.execute(f"UPDATE {table} SET {sets} WHERE id = ?", (*columns.values(), self.now(), key))
             for column, value in columns.items():
-                self.note("update", who, table, key, column, row[column], value)
+                if value != row[column]:  # saving what is there already is no edit
+                    self.note("update", who, table, key, column, row[column], value)
         return True
 
     def enter(self, who: str, table: str, row: Mapping[str, Any]) -> Key:

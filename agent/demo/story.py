@@ -143,7 +143,7 @@ class Story:
         heading("Waiting for a person")
         bullets(report.shortened(report.waiting(reviews, teller), 14))
         heading("Do the two agree now?")
-        self.accord("verify", fine=(DONE, LOOK))
+        self.accord("verify", fine=(DONE, LOOK), show=40)
         heading("The demo's own check, with plain SQL: every edit accounted for")
         for line in report.fates(accounts):
             click.echo(f"  {line}")

@@ -121,6 +121,7 @@ def test_people_write_down_what_they_do(tmp_path: Path) -> None:
     ledger = read_ledger(tmp_path)
     assert {e.system for e in ledger} == {"crm", "erp"}
     assert {e.op for e in ledger} == {"insert", "update", "delete"}
+    assert all(e.before != e.after for e in ledger)
     last = {(e.system, e.table, e.key, e.column): e.after for e in ledger if e.op == "update"}
     assert len(last) > 15
     for (system, table, key, column), value in last.items():
