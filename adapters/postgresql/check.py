@@ -112,21 +112,19 @@ class Check:
                 yield self._problem("privilege", text, hint, bound)
 
     def _missing_grants(self, bound: Bound, wanted: dict[str, list[str]]) -> list[str]:
-        """Rights in the words of GRANT: on the whole table where all columns lack one, else on those columns."""
+        """Rights in the words of GRANT, on no more columns than Accord reads or writes."""
         missing: list[str] = []
         for right, names in wanted.items():
-            names = list(dict.fromkeys(names))
             lacking = [
                 name
                 for (name,) in self._session.query(
                     "SELECT s.name FROM unnest($2::text[]) AS s(name)"
                     " WHERE NOT has_column_privilege($1::regclass, s.name, $3)",
-                    [bound.name, array(names), right],
+                    [bound.name, array(list(dict.fromkeys(names))), right],
                 )
             ]
             if lacking:
-                columns = "" if len(lacking) == len(names) else f" ({', '.join(map(quote, lacking))})"
-                missing.append(right + columns)
+                missing.append(f"{right} ({', '.join(map(quote, lacking))})")
         whole = (["DELETE"] if bound.table.write else []) + (
             ["TRIGGER"] if bound.table.capture == "trigger" and not self._prepared else []
         )

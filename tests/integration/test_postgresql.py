@@ -64,7 +64,7 @@ def test_an_account_without_rights_on_the_schema_writes_through_the_triggers(wor
 def test_a_hostile_search_path_changes_nothing(world: World, db: Any) -> None:
     db.sql(f"GRANT CREATE ON SCHEMA other TO {db.account}")
     with db.people() as run:
-        run("SET LOCAL search_path = other, public")
+        run("SET LOCAL search_path = other, pg_catalog, public")
         run("CREATE FUNCTION other.txid_current() RETURNS bigint LANGUAGE sql AS 'SELECT 1/0'")
         run("CREATE FUNCTION other.array_remove(text[], text) RETURNS text[] LANGUAGE sql AS 'SELECT NULL::text[]'")
         run("UPDATE public.customer SET name = 'Anna' WHERE id = 1")
