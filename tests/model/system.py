@@ -136,6 +136,21 @@ class MemorySystem(Memory):
             first = was[first]
         return first if first != key else None
 
+    def moved(self, entity: str, keys: Sequence[Key]) -> dict[Key, Key]:
+        self.up()
+        if self.watermark:
+            return {}
+        became = {e.was: e.key for e in self.log if e.entity == entity and e.was is not None}
+        newest = {}
+        for key in keys:
+            last, seen = key, {key}
+            while last in became and became[last] not in seen:
+                last = became[last]
+                seen.add(last)
+            if last != key:
+                newest[key] = last
+        return newest
+
     def scan(self, entity: str, after: Key | None, limit: int) -> list[Reading]:
         self.up()
         with self.mutex:

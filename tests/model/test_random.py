@@ -64,6 +64,13 @@ FOUND: list[tuple[str, list[tuple[str, int, int, int]]]] = [
                 ("edit", 2, 9, 2), ("lose", 10, 4, 10), ("cut", 5, 5, 8), ("round", 6, 8, 9)]),
     ("lost state", [("create", 2, 3, 11), ("during", 2, 7, 8), ("lose", 9, 8, 10), ("cut", 11, 7, 2),
                 ("during", 4, 6, 5), ("crash", 4, 3, 2)]),
+    # a delete while the outcome of an insert elsewhere was unknown
+    ("delete wins", [("during", 1, 2, 2), ("down", 5, 2, 8), ("delete", 6, 6, 1), ("cut", 2, 6, 9), ("delete", 7, 7, 1),
+                     ("up", 5, 2, 4), ("create", 1, 10, 2), ("during", 10, 11, 11), ("delete", 3, 3, 8),
+                     ("down", 2, 9, 11), ("cut", 0, 3, 3), ("during", 0, 11, 11)]),
+    # a value that was entered again, lost, and was saved a third time
+    ("forms", [("both", 4, 1, 5), ("open", 8, 1, 5), ("round", 0, 0, 0), ("save", 0, 5, 1), ("round", 2, 4, 1),
+               ("save", 0, 10, 8), ("edit", 6, 11, 3), ("during", 6, 5, 1), ("save", 0, 4, 0)]),
     # a row on which a form was left open for long
     ("forms", [("open", 7, 7, 4), ("save", 2, 0, 4), ("edit", 2, 10, 7), ("edit", 5, 3, 2), ("save", 4, 10, 0),
                 ("round", 0, 11, 3), ("edit", 9, 3, 7), ("during", 3, 3, 4), ("save", 4, 3, 1)]),

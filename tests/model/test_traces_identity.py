@@ -340,6 +340,24 @@ def test_an_edit_after_the_delete_was_agreed_and_before_it_landed(world: MakeWor
     w.still()
 
 
+@pytest.mark.parametrize("fate", ["landed", "lost"])
+def test_a_delete_while_an_insert_elsewhere_is_in_doubt(world: MakeWorld, fate: str) -> None:
+    """b creates; c's COMMIT is cut off and c goes down; b deletes; c is back: the row that landed there goes, too."""
+    w = world(systems="abc")
+    w.settle()
+    key = w.create("b", m="x", n=5)
+    c = w.systems["c"]
+    c.lose_commit = fate
+    w.round(recorded=lambda: setattr(c, "down", True))
+    assert c.lose_commit is None and len(w.column("c")) == (1 if fate == "landed" else 0)
+    w.delete(key)
+    w.settle()
+    c.down = False
+    w.settle()
+    assert [w.column(s) for s in "abc"] == [[], [], []]
+    w.still()
+
+
 def family(world: MakeWorld, rule: str, silent: bool = False, **options: object) -> World:
     """Things and their parts; a part's `t` refers to a thing."""
     parts = [Field("m", "text"), Field("t", "ref", ref="thing"), Field("n", "int")]

@@ -354,6 +354,27 @@ def test_a_value_that_is_entered_again_is_meant(world: MakeWorld) -> None:
     assert w.named(2, "entered again")
 
 
+def test_a_value_that_was_entered_again_and_lost_is_stale_again(world: MakeWorld) -> None:
+    """b:n=1 is restored, entered again, and loses to a:n=3; a form saves 1 once more: 3 is not displaced in silence."""
+    w = world(engine={"stale": HOUR})
+    w.load(n=1, p=1)
+    w.settle()
+    w.edit("a1", n=2)
+    w.round()
+    w.edit("b1", n=1, p=5)
+    w.round()
+    w.round()
+    w.edit("b1", n=1)
+    w.edit("a1", n=3)
+    w.round()
+    w.round()
+    assert w.all() == [3, 3]
+    w.edit("b1", n=1, p=6)
+    w.round()
+    w.round()
+    assert w.all() == [3, 3] and w.all("p") == [6, 6]
+
+
 def test_a_flag_that_steps_back_alone_is_an_undo(world: MakeWorld) -> None:
     """a sets a flag 0->1; b sets it back on purpose: accepted at once."""
     w = world([Field("n", "bool"), "p"], engine={"stale": HOUR})
