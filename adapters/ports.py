@@ -76,6 +76,13 @@ class Reader(Protocol):
         """The next rows in key order (keyset, stable while others write), archived ones included. Empty: the end."""
         ...
 
+    def moved(self, entity: str, keys: Sequence[Key]) -> dict[Key, Key]:
+        """Old key -> newest key of rows whose primary key was changed, as far as the change log tells; else missing.
+
+        {} where there is no change log (watermark), and before `prepare`.
+        """
+        ...
+
     def count(self, entity: str) -> int:
         """How many rows the table has now."""
         ...

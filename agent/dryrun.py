@@ -82,6 +82,9 @@ class DryRun:
         rows = self.inner.scan(entity, after, limit)
         return [self.rows.get((entity, r.key), r) or r._replace(archived=True) for r in rows]
 
+    def moved(self, entity: str, keys: Sequence[Key]) -> dict[Key, Key]:
+        return {}
+
     def crosswalk(self, entity: str, system: str, keys: Sequence[Key]) -> dict[Key, str]:
         return self.inner.crosswalk(entity, system, [k for k in keys if not k.startswith(MARK)])
 

@@ -89,6 +89,7 @@ class Engine:
         self.down: dict[str, Down] = {}
         self.attempts: dict[str, int] = {}
         self.epochs: dict[str, int] = {}
+        self.floor = 0  # rounds are numbered above what any fence holds, also when the state is new (MODEL A1)
         self.pending: dict[tuple[Gid, str], Pending] = {(p.gid, p.system): p for p in state.pending()}
         self.open_items: dict[Gid, set[str]] = {}
         self.has_identity_items = False
@@ -242,6 +243,7 @@ class Engine:
         if known is not None and at > self.state.last_round():
             message = f"the state is older than {system}: round {at} has landed there, the state knows {known}."
             raise Halt(Problem("old-state", message, "Bring back the newest state file.", system=system))
+        self.floor = max(self.floor, at)
         if open_round is not None:
             self.state.settle(system, landed=at >= open_round, again=True)
 

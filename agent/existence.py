@@ -81,13 +81,29 @@ def fate(
     choice = frozen.choice if frozen else None
     if choice is not None:
         _obey(entity, record, choice, fresh, live, out, now)
-    elif updates := [s for s in live if s in accepted or s in young or any(n != UNIT for n in record.frozen)]:
+    elif updates := _updates(entity, record, fresh, live, {*accepted, *young}):
         _conflict(entity, record, fresh, live, updates, out, now)
     elif frozen is not None:
         out.stopped = True  # a person has been asked
     else:
         _follow(entity, record, fresh, live, out, now)
     return out
+
+
+def _updates(entity: Entity, record: Record, fresh: list[str], live: list[str], edited: Collection[str]) -> list[str]:
+    """Live systems with a change that those who deleted had not seen; a field in review counts as one."""
+    version = record.version
+    unseen: set[str] = set()
+    for s in fresh:
+        image = record.images.get(s)
+        if image is None or version is None:
+            continue
+        for i, column in enumerate(entity.tables[s].columns):
+            behind = version.stamps[i] > image.stamps[i] and image.values[i] != version.values[i]
+            if column is not None and behind and version.origins[i] != s:
+                unseen.add(version.origins[i] if version.origins[i] in live else live[0])
+    waiting = any(name != UNIT for name in record.frozen)
+    return [s for s in live if s in edited or s in unseen or waiting]
 
 
 def _conflict(

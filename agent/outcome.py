@@ -122,7 +122,7 @@ def remember_replaced(round: Round, system: str, intent: Intent, i: int, outcome
         return
     record = intent.case.record
     place = (system, round.engine.entities[record.entity].fields[i].name)
-    if intent.case.merged is not None and place in intent.case.merged.stale:
+    if intent.case.merged is not None and intent.case.merged.stale.get(place):
         return  # a restore adds nothing
     kept = [r for r in record.stale.get(place, []) if r.at >= round.now - window and r.raw != outcome.before[i]]
     record.stale[place] = [*kept, Replaced(outcome.before[i], round.now)]
@@ -139,6 +139,10 @@ def missed(round: Round, system: str, intent: Intent, outcome: Outcome) -> None:
         for found in outcome.found:
             round.look_again(record.entity, system, found, "match")
         shown = ", ".join(f"{system}:{k}" for k in outcome.found)
+        if len(round.state.resolve(record.entity, system, outcome.found)) == len(outcome.found):
+            hint = "Is it a duplicate? Correct the values that they share, or remove one of them."
+            refuse(round, intent, system, f"it would be a second row like {shown}, which is another record", hint)
+            return
         round.pend(intent.case, system, "match", f"a row there matches already: {shown}")
     elif outcome.landing is Landing.ADOPTED and outcome.key is not None:
         adopted(round, system, intent, outcome)

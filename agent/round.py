@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+UNKNOWN_OUTCOME = "unknown outcome"  # why the state asks for a look after a commit that was cut off
 MANY_PARENTS = 10  # levels of unknown parents fetched in one round; deeper ones follow in the next
 
 
@@ -52,7 +53,7 @@ class Round:
     def __init__(self, engine: Engine, looks: Iterable[Look] = ()) -> None:
         self.engine = engine
         self.state = engine.state
-        self.number = engine.state.last_round() + 1
+        self.number = max(engine.state.last_round(), engine.floor) + 1
         self.now = engine.clock()
         self.report = Report(self.number)
         self.decided = Decided(self.number, self.now)
@@ -65,6 +66,7 @@ class Round:
         self.cases: dict[str, dict[Gid, Case]] = {name: {} for name in engine.order}
         self.parents: dict[tuple[str, str], dict[Key, Gid]] = defaultdict(dict)  # (entity, system) -> key -> gid
         self.targets: dict[str, Target] = {}
+        self.traced: set[tuple[str, str, Key]] = set()  # keys that are gone and were asked for where they went
         self.bereft: set[Gid] = set()  # records whose row is gone somewhere and whose children are looked at, too
         self.finders: dict[str, who.Finder] = {}
         self.index_only: dict[str, dict[str, list[Key]]] = {}  # system -> entity -> keys changed in a first contact
@@ -120,7 +122,7 @@ class Round:
         contact.index_changes(self)
         self.load({place: list(keys) for place, keys in self.looks.items()})
         for _ in range(MANY_PARENTS):
-            missing = self.unknown_parents() | self.orphaned_children()
+            missing = merged_keys(self.unknown_parents(), self.orphaned_children(), self.moved_rows())
             if not missing:
                 break
             self.load(missing)
@@ -136,7 +138,7 @@ class Round:
             for key in wanted_keys:
                 if key not in known:
                     asking[system][entity].append(key)
-                elif self.looks[entity, system].get(key) == "unsettled":
+                elif self.looks[entity, system].get(key) == UNKNOWN_OUTCOME:
                     self.cases[entity][known[key]].relink = True
         self.read_keys(asking)
 
@@ -169,6 +171,24 @@ class Round:
                 for system, link in case.record.links.items():
                     if system not in case.readings and link.key in self.readings[entity, system]:
                         case.readings[system] = self.readings[entity, system][link.key]
+
+    def moved_rows(self) -> dict[tuple[str, str], list[Key]]:
+        """Rows that are gone under the key we know may live on under another: the change log tells, captured or not."""
+        gone: dict[tuple[str, str], list[Key]] = defaultdict(list)
+        for entity, cases in self.cases.items():
+            for case in cases.values():
+                for system, reading in case.readings.items():
+                    link = case.record.links[system]
+                    if reading is None and link.existence == "live" and (entity, system, link.key) not in self.traced:
+                        self.traced.add((entity, system, link.key))
+                        gone[entity, system].append(link.key)
+        missing: dict[tuple[str, str], list[Key]] = {}
+        for (entity, system), keys in gone.items():
+            moved = self.ask({system: partial(self.engine.systems[system].moved, entity, keys)}).get(system, {})
+            left = [new for new in moved.values() if new not in self.readings[entity, system]]
+            if left:
+                missing[entity, system] = left
+        return missing
 
     def orphaned_children(self) -> dict[tuple[str, str], list[Key]]:
         """Children of records that are gone somewhere: a cascade may have taken them along without a trace."""
@@ -271,7 +291,7 @@ class Round:
         fate = existence.fate(
             entity,
             record,
-            case.turned,
+            self.turned(name, case),
             case.merged.accepted if case.merged else (),
             self.young(record),
             list(self.engine.systems),
@@ -287,6 +307,17 @@ class Round:
         case.stopped = fate.stopped
         record.dirty |= bool(fate.journal or fate.reviews or fate.closed or fate.tombs or fate.settled)
         self.want(name, case, fate)
+
+    def turned(self, name: str, case: Case) -> list[str]:
+        """Where people deleted or brought back; and rows of our own that landed after the record was given up."""
+        record, policies = case.record, self.engine.entities[name].delete
+        dead = [s for s, link in record.links.items() if link.existence == "gone"]
+        late = [s for s, k in record.links.items() if k.existence == "live" and policies.get(s) != "ignore"]
+        if case.relink and dead and late and not case.turned:
+            for s in dead:
+                record.links[s] = record.links[s]._replace(settled=False)
+            record.dirty = True
+        return case.turned
 
     def take_over(self, case: Case) -> None:
         """The merge's result becomes the record's."""
@@ -563,3 +594,12 @@ class Round:
             {},
             self.now,
         )
+
+
+def merged_keys(*parts: Mapping[tuple[str, str], list[Key]]) -> dict[tuple[str, str], list[Key]]:
+    """Keys to be read, by (entity, system)."""
+    out: dict[tuple[str, str], list[Key]] = {}
+    for part in parts:
+        for place, keys in part.items():
+            out[place] = [*out.get(place, []), *keys]
+    return out
