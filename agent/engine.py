@@ -95,6 +95,7 @@ class Engine:
         self.has_identity_items = False
         for item in state.reviews():
             self._note_item(item.kind, item.gid, item.id)
+        self.empty = {(r.entity, r.system) for r in state.reviews() if r.kind == "empty"}  # tables that lost all rows
         self._threads: dict[str, ThreadPoolExecutor] = {}
 
     def _bind(self, entity: Entity, system: str) -> Bound:

@@ -18,7 +18,7 @@ from agent.applying import Encoder, Intent, Target
 from agent.casework import BURIED, Bad, Case, UnknownParent, is_quiet, ref_keys, side_of
 from agent.merge import Rules, merge, review_id, wanted
 from config.errors import Transient
-from config.records import Batch, Crosswalk, Fence, Gid, Key, Reading, WriteKind
+from config.records import Batch, Crosswalk, Fence, Gid, Key, Op, Reading, WriteKind
 from state.ports import Decided, Look, Pending, Record, Review
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 UNKNOWN_OUTCOME = "unknown outcome"  # why the state asks for a look after a commit that was cut off
+EMPTY_FROM = 10  # rows that vanish at once from a table that is empty then are no mass delete
 MANY_PARENTS = 10  # levels of unknown parents fetched in one round; deeper ones follow in the next
 
 
@@ -66,6 +67,7 @@ class Round:
         self.cases: dict[str, dict[Gid, Case]] = {name: {} for name in engine.order}
         self.parents: dict[tuple[str, str], dict[Key, Gid]] = defaultdict(dict)  # (entity, system) -> key -> gid
         self.targets: dict[str, Target] = {}
+        self.gone: list[tuple[Case, str]] = []  # live records and the system in which their row is not there any more
         self.traced: set[tuple[str, str, Key]] = set()  # keys that are gone and were asked for where they went
         self.bereft: set[Gid] = set()  # records whose row is gone somewhere and whose children are looked at, too
         self.finders: dict[str, who.Finder] = {}
@@ -126,6 +128,34 @@ class Round:
             if not missing:
                 break
             self.load(missing)
+        self.doubt_empty_tables()
+
+    def doubt_empty_tables(self) -> None:
+        """A table that is empty all at once, with no delete captured, is no mass delete: nothing is concluded."""
+        gone: dict[tuple[str, str], int] = defaultdict(int)
+        for case, system in self.gone:
+            entity = case.record.entity
+            if self.looks[entity, system].get(case.record.links[system].key) != Op.DELETE:
+                gone[entity, system] += 1
+        for entity, system in sorted(place for place, count in gone.items() if count >= EMPTY_FROM):
+            rows = self.ask({system: partial(self.engine.systems[system].count, entity)}).get(system)
+            if rows == 0:
+                self.ignore_absence(entity, system)
+        for (entity, system), readings in self.readings.items():
+            if (entity, system) in self.engine.empty and any(readings.values()):
+                self.engine.empty.discard((entity, system))
+                self.decided.closed.append(review_id("empty", entity, system))
+
+    def ignore_absence(self, entity: str, system: str) -> None:
+        for case in self.cases[entity].values():
+            if case.readings.get(system, case) is None:
+                del case.readings[system]
+        self.engine.empty.add((entity, system))
+        table = self.engine.entities[entity].tables[system].name
+        message = f"{table} in {system} is empty, and nobody was seen deleting its rows: nothing is deleted elsewhere."
+        hint = "Was the table emptied or replaced by mistake? Bring the rows back; it is looked at again then."
+        id = review_id("empty", entity, system)
+        self.decided.reviews.append(Review(id, "empty", entity, None, system, "", "", message, hint, {}, self.now))
 
     def load(self, keys: dict[tuple[str, str], list[Key]]) -> None:
         """Records and readings of these keys: known ones with all their other keys, unknown ones as rows."""
@@ -170,18 +200,18 @@ class Round:
             for case in cases.values():
                 for system, link in case.record.links.items():
                     if system not in case.readings and link.key in self.readings[entity, system]:
-                        case.readings[system] = self.readings[entity, system][link.key]
+                        reading = case.readings[system] = self.readings[entity, system][link.key]
+                        if reading is None and link.existence == "live":
+                            self.gone.append((case, system))
 
     def moved_rows(self) -> dict[tuple[str, str], list[Key]]:
         """Rows that are gone under the key we know may live on under another: the change log tells, captured or not."""
         gone: dict[tuple[str, str], list[Key]] = defaultdict(list)
-        for entity, cases in self.cases.items():
-            for case in cases.values():
-                for system, reading in case.readings.items():
-                    link = case.record.links[system]
-                    if reading is None and link.existence == "live" and (entity, system, link.key) not in self.traced:
-                        self.traced.add((entity, system, link.key))
-                        gone[entity, system].append(link.key)
+        for case, system in self.gone:
+            place = (case.record.entity, system, case.record.links[system].key)
+            if place not in self.traced:
+                self.traced.add(place)
+                gone[place[:2]].append(place[2])
         missing: dict[tuple[str, str], list[Key]] = {}
         for (entity, system), keys in gone.items():
             moved = self.ask({system: partial(self.engine.systems[system].moved, entity, keys)}).get(system, {})
@@ -192,16 +222,8 @@ class Round:
 
     def orphaned_children(self) -> dict[tuple[str, str], list[Key]]:
         """Children of records that are gone somewhere: a cascade may have taken them along without a trace."""
-        gone = [
-            gid
-            for cases in self.cases.values()
-            for gid, case in cases.items()
-            if any(
-                r is None and case.record.links[s].existence == "live" and gid not in self.bereft
-                for s, r in case.readings.items()
-            )
-        ]
-        self.bereft.update(gone)
+        gone = {case.record.gid for case, _ in self.gone} - self.bereft
+        self.bereft |= gone
         missing: dict[tuple[str, str], list[Key]] = defaultdict(list)
         for children in self.state.children(gone).values() if gone else ():
             for entity, gid in children:

@@ -117,6 +117,8 @@ class Finder:
                 row = Row(system, key)
                 if reading is None or reading.archived:
                     self.gone.add(row)
+                    if self.round.engine.has_identity_items and row not in known:
+                        self.round.decided.closed.append(self.item_id(row))
                 elif row not in known:
                     self.rows[row] = reading
 
