@@ -14,12 +14,12 @@ def test_a_table_that_lost_all_its_rows_deletes_nothing(world: MakeWorld) -> Non
     rows = w.systems["b"].tables_["thing"].rows
     kept = dict(rows)
     rows.clear()
-    w.systems["b"].sweep()
+    w.systems["a"].sweep()
     w.settle()
     assert sorted(w.column("a")) == list(range(12))  # type: ignore[type-var]
     assert w.kinds() == ["empty"]
     rows.update(kept)
-    w.systems["b"].sweep()
+    w.systems["a"].sweep()
     w.settle()
     assert not w.reviews()
     w.still()
