@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from adapters.convert import Dialect, key_text, say
@@ -60,6 +60,17 @@ def _param(column: Column, text: str, dialect: Dialect) -> Any:
             raise ValueError(f"{say(text)} cannot be a key: {column.name} holds whole numbers") from None
         return number if dialect.typed else text
     return text
+
+
+def newest(moves: Iterable[tuple[Key, Key]], keys: Iterable[Key]) -> dict[Key, Key]:
+    """Old key -> newest key, by the (old, new) key changes of a table in the order in which they happened.
+
+    A key that never moved, or came back to itself, is missing.
+    """
+    origins: dict[Key, set[Key]] = {key: {key} for key in keys}  # where a row is now -> under which keys it was asked
+    for old, new in moves:
+        origins.setdefault(new, set()).update(origins.pop(old, ()))
+    return {origin: now for now, asked in origins.items() for origin in asked if origin != now}
 
 
 def sort_key(table: Table, key: Key) -> tuple[Any, ...]:

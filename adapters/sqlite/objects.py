@@ -62,6 +62,11 @@ def tables(names: Names) -> list[Made]:
             "cols TEXT, changed_at INTEGER, own INTEGER)",
         ),
         Made("index", f"{p}_changes_key", f"CREATE INDEX {quote(p + '_changes_key')} ON {names.changes} (tbl, key)"),
+        Made(
+            "index",
+            f"{p}_changes_was",
+            f"CREATE INDEX {quote(p + '_changes_was')} ON {names.changes} (tbl, id) WHERE was IS NOT NULL",
+        ),
     ]
 
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from adapters.convert import SQLITE
-from adapters.keys import normal
+from adapters.keys import newest, normal
 from adapters.sqlite.bound import Bound
 from adapters.sqlite.objects import Names
 from adapters.sqlite.session import Row, Session
@@ -112,6 +112,15 @@ def _origin(session: Session, names: Names, bound: Bound, before: Key, key: Key)
     return normal(bound.table.key, before, SQLITE)
 
 
+def moved(session: Session, names: Names, bound: Bound, keys: Sequence[Key]) -> dict[Key, Key]:
+    """Old key -> newest key, from all key changes that the log holds (there are few)."""
+    entries = session.query(
+        f"SELECT was, key FROM {names.changes} WHERE tbl = ? AND was IS NOT NULL ORDER BY id", (bound.table.name,)
+    )
+    columns = bound.table.key
+    return newest(((normal(columns, was, SQLITE), normal(columns, key, SQLITE)) for was, key in entries), keys)
+
+
 # --- finding by value ------------------------------------------------------------------------------------------------
 
 
@@ -121,17 +130,19 @@ def find(
     """Keys of rows that hold these values, one tuple of keys for each tuple of values. One statement."""
     functions: list[tuple[str, Callable[[Raw], Any]]] = []
     tests: list[str] = []
+    # Without an index to use, the table is read once and the values are looked up, not the other way round: for that
+    # SQLite makes an index of the values, unless an affinity (taken away by +) forbids it.
+    looked_up = all(_plain(bound, i) for i in fields) and _indexed(session, bound, fields)
     for n, i in enumerate(fields):
         column = f"t.{quote(bound.column(i).name)}"
         if _plain(bound, i):
-            tests.append(f"{column} = w.v{n}")
+            tests.append(f"{column} = w.v{n}" if looked_up else f"+{column} = w.v{n}")
         else:  # spelled in several ways: compared in canonical form
             functions.append((f"accord_canonical_{n}", _canonical(bound, i)))
             tests.append(f"accord_canonical_{n}({column}) = w.v{n}")
     wanted = [[_sought(bound, i, value, session) for i, value in zip(fields, row, strict=True)] for row in values]
     parts = ", ".join(f"json_extract(value, '$[{n}]') AS v{n}" for n in range(len(fields)))
-    # Without an index to use, the table is read once and the values are looked up, not the other way round.
-    tables = f"{bound.sql} t CROSS JOIN w" if functions else f"w JOIN {bound.sql} t"
+    tables = f"w CROSS JOIN {bound.sql} t" if looked_up else f"{bound.sql} t CROSS JOIN w"
     text = (
         f"WITH w AS MATERIALIZED (SELECT key AS i, {parts} FROM json_each(?))"
         f" SELECT w.i, {bound.key_sql} FROM {tables} ON {' AND '.join(tests)} WHERE {bound.addressed}"
@@ -140,6 +151,15 @@ def find(
     for row in _with_functions(session, functions, text, (json.dumps(wanted),)):
         found[row[0]].append(bound.key(row[1:]))
     return [tuple(keys) for keys in found]
+
+
+def _indexed(session: Session, bound: Bound, fields: Sequence[int]) -> bool:
+    names = [bound.column(i).name for i in fields]
+    text = (
+        "SELECT 1 FROM pragma_index_list(?) l, pragma_index_info(l.name) i"
+        " WHERE l.partial = 0 AND i.seqno = 0 AND i.name IN (SELECT value FROM json_each(?))"
+    )
+    return bool(session.query(text, (bound.table.name, json.dumps(names))))
 
 
 def _with_functions(
@@ -157,7 +177,8 @@ _PLAIN = (("text", "text"), ("text", "ref"), ("int", "int"), ("int", "ref"))
 def _plain(bound: Bound, index: int) -> bool:
     """Is SQL equality of the stored form the same as equality of the canonical form (or wider)?"""
     column, type = bound.column(index), bound.table.types[index]
-    return not column.padded and (column.kind, type) in _PLAIN
+    affine = any(word in column.native.upper() for word in ("CHAR", "CLOB", "TEXT", "INT"))
+    return affine and not column.padded and (column.kind, type) in _PLAIN
 
 
 def _sought(bound: Bound, index: int, value: Value, session: Session) -> Any:

@@ -63,6 +63,12 @@ class SqliteSystem:
     def scan(self, entity: str, after: Key | None, limit: int) -> list[Reading]:
         return reader.scan(self._session, self._bounds[entity], after, limit)
 
+    def moved(self, entity: str, keys: Sequence[Key]) -> dict[Key, Key]:
+        bound = self._bounds[entity]
+        if not bound.captured or not self._exists("changes"):
+            return {}
+        return reader.moved(self._session, self._names, bound, keys)
+
     def count(self, entity: str) -> int:
         return int(self._session.query(f"SELECT count(*) FROM {self._bounds[entity].sql}")[0][0])
 

@@ -80,6 +80,16 @@ def test_a_chain_of_key_changes_leads_back_to_the_first(world: World) -> None:
     assert world.reading("customer", "9").was == "1"
 
 
+def test_where_a_key_went(world: World) -> None:
+    assert world.system.moved("customer", ["1", "2"]) == {}
+    world.db.app("UPDATE customer SET id = 8 WHERE id = 1")
+    world.db.app("UPDATE customer SET id = 9 WHERE id = 8")
+    assert world.system.moved("customer", ["1", "2", "77"]) == {"1": "9"}
+    assert world.system.moved("customer", ["8"]) == {"8": "9"}
+    world.drain()
+    assert world.system.moved("customer", ["1"]) == {}
+
+
 def _seen(world: World) -> list[str]:
     return [c.key for c in world.system.changes(None, 10).changes]
 

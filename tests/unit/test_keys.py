@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.convert import MYSQL, POSTGRESQL, SQLITE
-from adapters.keys import key_of, normal, pack, params, unpack
+from adapters.keys import key_of, newest, normal, pack, params, unpack
 from config.records import Column
 
 INT = Column("a", "int", "int")
@@ -46,6 +46,22 @@ def test_parameters() -> None:
     assert params((BYTES,), "00ff", POSTGRESQL) == ("\\x00ff",)
     with pytest.raises(ValueError, match="a holds whole numbers"):
         params((INT,), "abc", SQLITE)
+
+
+@pytest.mark.parametrize(
+    ("moves", "found"),
+    [
+        ([], {}),
+        ([("1", "2")], {"1": "2"}),
+        ([("1", "2"), ("2", "3")], {"1": "3"}),
+        ([("1", "2"), ("2", "1")], {}),
+        ([("1", "2"), ("5", "1"), ("1", "6")], {"1": "2"}),  # another row came to 1 and went on
+        ([("5", "1"), ("1", "6")], {"1": "6"}),  # who asks for 1 may have seen it arrive
+        ([("7", "8")], {}),
+    ],
+)
+def test_where_a_key_went(moves: list[tuple[str, str]], found: dict[str, str]) -> None:
+    assert newest(moves, ["1", "9"]) == found
 
 
 @given(st.lists(st.text(), min_size=1, max_size=4))
