@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
 
@@ -37,20 +38,16 @@ class World:
 
     def __init__(self, mapping: Path, folder: Path) -> None:
         self.folder = folder
+        self._agent: subprocess.Popen[str] | None = None
         self._maria, self._postgres = MariaServer(), PostgresServer()
         try:
-            self._maria.template = djangocrm.initialised(self._maria.version())
-            self._postgres.template = tryton.initialised(self._postgres.version())
-            self._maria.start()
-            self._postgres.start()
-            self._give_rights()
+            with ThreadPoolExecutor(2) as both:
+                crm, erp = both.submit(self._open_crm), both.submit(self._open_erp)
+                self.crm, self.erp = crm.result(), erp.result()
             self._configure(mapping)
-            self.crm = djangocrm.DjangoCrm(self._maria)
-            self.erp = tryton.Tryton(self._postgres)
         except BaseException:
             self._remove_servers()
             raise
-        self._agent: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -154,15 +151,23 @@ class World:
                 for (t,) in tables
             ]
 
-    def _give_rights(self) -> None:
-        self._postgres.create_user("accord")
-        with self.sql_erp() as connection:
-            for grant in ERP_GRANTS:
-                connection.execute(grant)
+    def _open_crm(self) -> djangocrm.DjangoCrm:
+        self._maria.template = djangocrm.initialised(self._maria.version())
+        self._maria.start()
         self._maria.create_user("accord")
         with self.sql_crm() as connection, connection.cursor() as cursor:
             for grant in CRM_GRANTS:
                 cursor.execute(grant)
+        return djangocrm.DjangoCrm(self._maria)
+
+    def _open_erp(self) -> tryton.Tryton:
+        self._postgres.template = tryton.initialised(self._postgres.version())
+        self._postgres.start()
+        self._postgres.create_user("accord")
+        with self.sql_erp() as connection:
+            for grant in ERP_GRANTS:
+                connection.execute(grant)
+        return tryton.Tryton(self._postgres)
 
     def _configure(self, mapping: Path) -> None:
         shutil.copytree(mapping, self.folder, dirs_exist_ok=True)

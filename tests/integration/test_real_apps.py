@@ -14,7 +14,10 @@ import pytest
 
 from tests.apps.world import World
 
-pytestmark = pytest.mark.xdist_group("real_apps")  # they share one world, which takes seconds to start
+pytestmark = [
+    pytest.mark.xdist_group("real_apps"),  # they share one world, which takes seconds to start
+    pytest.mark.timeout(1800),  # the first time, the applications are installed
+]
 
 MAPPING = Path(__file__).parent / "real_apps"
 BOTH, ONLY_CRM, OWN = "Known To Both AG", "Known To The CRM KG", "Our Company GmbH"
