@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from agent.bind import nearest
@@ -72,7 +72,7 @@ def name(keys: Mapping[str, Key]) -> str:
     return " = ".join(shown(system, key) for system, key in keys.items())
 
 
-def keys_of(record: Record, systems: Mapping[str, object], gone: bool = False) -> dict[str, Key]:
+def keys_of(record: Record, systems: Iterable[str], gone: bool = False) -> dict[str, Key]:
     """The record's keys in the order of `systems`; `gone`: also of rows that people deleted or archived."""
     return {s: link.key for s in systems if (link := record.links.get(s)) and _named(link, gone)}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from agent import contact
+from agent import contact, reviewing
 from agent.engine import Engine
 from agent.requests import register
 
@@ -17,4 +17,21 @@ def accept(engine: Engine, message: dict[str, Any]) -> dict[str, Any]:
     return {"accepted": names}
 
 
+def resolve(engine: Engine, message: dict[str, Any]) -> dict[str, Any]:
+    """`review resolve`: a person's choice; the next round carries it out."""
+    sums = reviewing.counters({name: entity.fields for name, entity in engine.entities.items()})
+    id, take, by = (str(message.get(word, "")) for word in ("id", "take", "by"))
+    return {"id": reviewing.resolve(engine.state, id, take, by, engine.clock(), sums).id}
+
+
+def retry(engine: Engine, message: dict[str, Any]) -> dict[str, Any]:
+    """`review retry`: these questions (none named: all) are looked at again in the next round."""
+    ids = message.get("ids")
+    asked = None if ids is None else [str(id) for id in ids]
+    items = reviewing.retry(engine.state, asked, str(message.get("by", "")), engine.clock())
+    return {"items": [item.id for item in items]}
+
+
 register("accept", accept)
+register("resolve", resolve)
+register("retry", retry)
