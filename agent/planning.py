@@ -13,7 +13,7 @@ from agent import contact
 from agent.dryrun import MARK, DryRun
 from agent.engine import Engine, Options, now
 from agent.values import show
-from config.records import Entity, Gid, Value
+from config.records import Entity, Fence, Gid, Value
 from state.ports import Decided, Journal, Review, State
 
 SAMPLES = 3
@@ -88,6 +88,11 @@ class Planner(Engine):
         if live:
             self.sweep(live)
         return self.plans
+
+    def _compare_fence(self, system: str, fence: Fence | None) -> None:
+        """Fences are neither read nor written here; what an agent has in the air is looked at again."""
+        if system in self.state.unsettled():
+            self.state.settle(system, landed=False, again=True)
 
     def remember(self, decided: Decided) -> None:
         super().remember(decided)
