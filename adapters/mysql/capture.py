@@ -9,10 +9,12 @@ import msgspec
 from adapters.convert import MYSQL
 from adapters.keys import normal
 from adapters.mysql.connection import Session
+from adapters.mysql.objects import LOST
 from adapters.mysql.reader import beyond
 from adapters.mysql.sql import chunks, literal, quote, values
 from adapters.mysql.tables import Bound
 from adapters.watermark import Mark
+from config.errors import Halt, Problem
 from config.records import Change, Key, Op, Raw
 
 OPS = {"I": Op.INSERT, "U": Op.UPDATE, "D": Op.DELETE}
@@ -38,6 +40,8 @@ def log_changes(
         number = int(text)
         if number in known:
             continue
+        if op == LOST:
+            raise lost(session.name, tag)
         targets = [(b.table.entity, k) for b in bounds.get(tag, ()) for k in _normal(b, key)]
         if len(records) + sum(t not in records for t in targets) > limit and records:
             more = True
@@ -45,6 +49,12 @@ def log_changes(
         records.update((target, OPS.get(op, Op.LOOK)) for target in targets)
         taken.append(number)
     return [Change(entity, key, op) for (entity, key), op in records.items()], ranges(taken), more
+
+
+def lost(system: str, table: str) -> Halt:
+    message = f"the table {table} was altered: its trigger finds the primary key no more, and changes were not noted."
+    hint = "correct the mapping, run `accord prepare`, and let a sweep find what was missed"
+    return Halt(Problem("altered", message, hint, system=system))
 
 
 def _normal(bound: Bound, key: str) -> list[Key]:

@@ -29,7 +29,7 @@ class Check:
         self._who = ""
 
     def run(self) -> list[Problem]:
-        self._who = "@".join(f"'{part}'" for part in self._session.query("SELECT CURRENT_USER()")[0][0].split("@"))
+        self._who = account(self._session)
         found = list(self._settings())
         for bound in self._bounds:
             found += [*self._engine(bound), *self._rights(bound), *self._expressions(bound), *self._cascades(bound)]
@@ -149,6 +149,12 @@ class Check:
                 text = f"{bound.table.name} loses rows or references {what}; MariaDB runs no trigger for that."
                 hint = "let the application delete such rows itself; else a sweep finds them late"
                 yield self._problem("cascade", text, hint, bound)
+
+
+def account(session: Session) -> str:
+    """The account as a GRANT names it."""
+    user, _, host = session.query("SELECT CURRENT_USER()")[0][0].rpartition("@")
+    return f"{literal(user)}@{literal(host)}"
 
 
 def covers(scope: str, database: str, table: str) -> bool:

@@ -4,7 +4,8 @@ All statements may run twice. Triggers run with the rights of the account that m
 what MariaDB does), so an application needs no right on Accord's tables (I12). Why one can hardly fail: its columns are
 wider than any key, its SQL mode is not strict, nothing in the log refers to anything or is unique, and whatever goes
 wrong in it all the same (a mapped column was dropped) ends in its handler, which logs the row without saying which
-columns changed. An error is never swallowed: it would be a lost change.
+columns changed, and if the key itself is gone, that something was lost: then capture halts. An error is never just
+swallowed: it would be a lost change.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from config.records import Column
 
 KEY_LENGTH = 600
 """Characters of a key in the crosswalk: what a unique index of InnoDB can hold beside entity and system."""
+
+LOST = "?"
+"""The operation of a row of the log that cannot say which row of the table it is about."""
 
 _TABLE = "ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_nopad_bin"
 
@@ -81,7 +85,7 @@ def table_statements(names: Names) -> list[tuple[str, str]]:
             "  tbl varchar(200) NOT NULL,\n"
             "  `key` text NOT NULL COMMENT 'primary key; a JSON array if it has several columns',\n"
             "  was text NULL COMMENT 'the primary key before it was changed',\n"
-            "  op char(1) NOT NULL COMMENT 'I insert, U update, D delete',\n"
+            "  op char(1) NOT NULL COMMENT 'I insert, U update, D delete, ? the key is gone',\n"
             "  cols text NULL COMMENT 'the mapped columns that changed; NULL: perhaps all',\n"
             "  changed_at datetime(6) NULL COMMENT 'UTC',\n"
             "  own tinyint NOT NULL DEFAULT 0 COMMENT '1: in a transaction of Accord',\n"
@@ -111,12 +115,12 @@ def table_statements(names: Names) -> list[tuple[str, str]]:
 
 def seed_statements(names: Names) -> list[str]:
     """Ids begin at the time in microseconds: a log that is made anew never gives an id of the one before it, which an
-    old position may still name."""
+    old position may still name. What the triggers of an altered table could not note ends when they are made anew."""
     first = "CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS UNSIGNED)"
     return [
         f"INSERT INTO {names.changes} (id, tbl, `key`, op) SELECT {first}, '', '', ''"
         f" FROM DUAL WHERE NOT EXISTS (SELECT 1 FROM {names.changes})",
-        f"DELETE FROM {names.changes} WHERE tbl = ''",
+        f"DELETE FROM {names.changes} WHERE tbl = '' OR op = '{LOST}'",
     ]
 
 
@@ -162,25 +166,39 @@ def _delete_body(names: Names, bound: Bound) -> str:
 def _update_body(names: Names, bound: Bound, watched: Sequence[Column]) -> str:
     new, old = pack_sql(bound.table.key, "NEW."), pack_sql(bound.table.key, "OLD.")
     moved = " OR ".join(_differs(c) for c in bound.table.key)
-    changed = [c for c in watched if c.name not in {k.name for k in bound.table.key}]
-    listed = ", ".join(f"IF({_differs(c)}, {literal(json.dumps(c.name, ensure_ascii=False))}, NULL)" for c in changed)
-    cols = f"CONCAT('[', CONCAT_WS(',', {listed}), ']')" if changed else "'[]'"
+    key = {c.name for c in bound.table.key}
+    listed = [
+        f"IF({_differs(c)}, {literal(json.dumps(c.name, ensure_ascii=False))}, NULL)"
+        for c in watched
+        if c.name not in key
+    ]
     lines = [
         f"IF {moved} THEN",
         f"  {_log(names, bound, old, 'D')};",
         f"  {_log(names, bound, new, 'I', was=old)};",
     ]
-    if changed:
+    if listed:
         lines += [
-            f"ELSEIF {' OR '.join(_differs(c) for c in changed)} THEN",
-            f"  {_log(names, bound, new, 'U', cols)};",
+            "ELSE",
+            f"  SET accord_changed = CONCAT_WS(',', {', '.join(listed)});",
+            "  IF accord_changed <> '' THEN",
+            f"    {_log(names, bound, new, 'U', CHANGED)};",
+            "  END IF;",
         ]
     return _body("\n  ".join([*lines, "END IF"]), names, bound, "NEW.", "U")
 
 
+CHANGED = "CONCAT('[', accord_changed, ']')"
+
+
 def _body(text: str, names: Names, bound: Bound, prefix: str, op: str) -> str:
     fallback = _log(names, bound, pack_sql(bound.table.key, prefix), op)
-    return f"BEGIN\n  DECLARE CONTINUE HANDLER FOR SQLEXCEPTION\n    {fallback};\n  {text};\nEND"
+    variable = "  DECLARE accord_changed TEXT CHARACTER SET utf8mb4;\n" if CHANGED in text else ""
+    return (
+        f"BEGIN\n{variable}  DECLARE CONTINUE HANDLER FOR SQLEXCEPTION\n  BEGIN\n"
+        f"    DECLARE CONTINUE HANDLER FOR SQLEXCEPTION\n      {_log(names, bound, literal(''), LOST)};\n"
+        f"    {fallback};\n  END;\n  {text};\nEND"
+    )
 
 
 def _log(names: Names, bound: Bound, key: str, op: str, cols: str = "NULL", was: str = "NULL") -> str:

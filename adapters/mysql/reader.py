@@ -12,6 +12,13 @@ from adapters.mysql.sql import chunks, literal, quote, values
 from adapters.mysql.tables import VALUE, Bound
 from config.records import Key, Raw, Reading, Stamp, Value
 
+HASHED = (
+    "SET STATEMENT join_cache_level = 4, join_buffer_size = 8388608, join_buffer_space_limit = 16777216,"
+    " optimizer_switch = 'join_cache_hashed=on' FOR"
+)
+"""A join on columns without an index is hashed: by default the server compares every pair (measured: 0.4 s for 129 s).
+Only for such a join: elsewhere it would be chosen over an index whose statistics are old."""
+
 SNAPSHOT = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
 
 
@@ -150,7 +157,7 @@ def find(
     found: list[list[Key]] = [[] for _ in wanted]
     for start, stop in chunks(literals, session.packet):
         source = values(["accord_n", *names], literals[start:stop])
-        for n, *key in session.raw(f"SELECT s.accord_n, {keys} FROM {source} JOIN {bound.sql} t ON {on}"):
+        for n, *key in session.raw(f"{HASHED} SELECT s.accord_n, {keys} FROM {source} JOIN {bound.sql} t ON {on}"):
             found[int(n)].append(bound.key(key))
     return [tuple(keys) for keys in found]
 

@@ -11,11 +11,11 @@ import sqlalchemy.exc
 
 from adapters import watermark
 from adapters.mysql import capture, links, objects, reader
-from adapters.mysql.check import Check
+from adapters.mysql.check import DENIED, Check, account
 from adapters.mysql.connection import Session
 from adapters.mysql.describe import reflector
 from adapters.mysql.errors import number_of
-from adapters.mysql.sql import literal
+from adapters.mysql.sql import literal, qualified
 from adapters.mysql.tables import Bound
 from adapters.mysql.transaction import MariaTransaction, taken
 from adapters.ports import Decoder, Verdict
@@ -55,8 +55,16 @@ class MariaSystem:
     # --- tables ------------------------------------------------------------------------------------------------------
 
     def describe(self, table: str, schema: str | None) -> TableInfo | None:
-        with self._session.errors(), self._reflecting():
-            return self._reflector.describe(table, schema)
+        try:
+            with self._session.errors(), self._reflecting():
+                return self._reflector.describe(table, schema)
+        except Halt as error:
+            if number_of(error.__cause__ or error) not in DENIED:
+                raise
+            name = qualified(schema or self._names.database, table)
+            message = f"the account may not see the table {table} (or there is none)."
+            hint = f"run as an administrator: GRANT SELECT ON {name} TO {account(self._session)};"
+            raise Halt(Problem("privilege", message, hint, system=self.name)) from error
 
     def tables(self, schema: str | None) -> list[str]:
         with self._session.errors(), self._reflecting():

@@ -121,9 +121,15 @@ class MariaDatabase:
 
     def system(self, name: str = "crm", **options: Any) -> System:
         prefix = options.pop("prefix", "accord")
-        given = {"lock_timeout": 1_000_000, "statement_timeout": 60_000_000, "overlap": 5_000_000, **options}
-        target = {"host": self.server.host, "port": self.server.port, "user": ADMIN, "database": self.name}
-        config = SimpleNamespace(name=name, dialect="mysql", target=target, secret=lambda: PASSWORD, **given)
+        given: dict[str, Any] = {
+            "lock_timeout": 1_000_000,
+            "statement_timeout": 60_000_000,
+            "overlap": 5_000_000,
+            **options,
+        }
+        user, password = given.pop("user", ADMIN), given.pop("password", PASSWORD)
+        target = {"host": self.server.host, "port": self.server.port, "user": user, "database": self.name}
+        config = SimpleNamespace(name=name, dialect="mysql", target=target, secret=lambda: password, **given)
         system = open_system(config, prefix)
         self.systems.append(system)
         return system
