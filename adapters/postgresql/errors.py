@@ -67,7 +67,7 @@ def translate(error: psycopg.Error, system: str) -> AccordError:
     hint = _lookup(UNREACHABLE, state)
     if hint is not None:
         return Unreachable(Problem("unreachable", words, hint, system=system))
-    if state in ("42P01", "3F000") and re.search(r"_(changes|crosswalk|fence)\"|schema", words):
+    if state in ("42P01", "3F000") and re.search(r"_(changes|crosswalk|fence)\"", words):
         return Halt(Problem("not-prepared", words, "run `accord prepare`", system=system))
     halt = _lookup(HALT, state)
     if halt is None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+from adapters.keys import newest
 from adapters.postgresql.bound import Bound
 from adapters.postgresql.session import Rows, Session
 from adapters.postgresql.sql import array, literal, own, unnest
@@ -34,14 +36,14 @@ class Story:
     """What happened to one key, entry by entry."""
 
     times: dict[int, Stamp] = field(default_factory=dict)
-    was: Key | None = None
+    was: tuple[Key, int] | None = None  # the key before, and the entry that says so
     reborn: bool = False
     left: int | None = None  # the transaction in which the row that had this key left it
 
     def leave(self, txn: int) -> None:
         self.left, self.was, self.times = txn, None, {}
 
-    def arrive(self, txn: int, was: Key | None, fields: Sequence[int], stamp: Stamp) -> None:
+    def arrive(self, txn: int, was: tuple[Key, int] | None, fields: Sequence[int], stamp: Stamp) -> None:
         self.reborn = self.reborn or (self.left is not None and self.left != txn)
         self.was, self.left = was or self.was, None
         for i in fields:
@@ -63,7 +65,7 @@ class Log:
         fields = {column.name: i for i, column in bound.columns}
         parsed: dict[str | None, list[int]] = {None: list(fields.values())}
         stories: dict[Key, Story] = {}
-        for key, op, cols, was, micros, txn in self._entries(bound, list(readings)):
+        for key, op, cols, was, micros, txn, id in self._entries(bound, list(readings)):
             if cols not in parsed:
                 parsed[cols] = [fields[n] for n in json.loads(cols or "[]") if n in fields]
             story = stories.get(key)
@@ -72,16 +74,19 @@ class Log:
             if op == "D":
                 story.leave(txn)
             else:
-                story.arrive(txn, was, parsed[cols], micros - offset)
+                story.arrive(txn, was and (was, id), parsed[cols], micros - offset)
+        origins = self._origins(bound, {key: story.was for key, story in stories.items() if story.was is not None})
         for key, story in stories.items():
-            was = story.was and self._origin(bound, key, story.was)
+            origin = origins.get(key)
+            same = origin == key  # it had another key for a while
+            was, reborn = None if same else origin, story.reborn and not same
             found = readings[key]
-            readings[key] = Reading(key, found.raws, found.archived, found.modified, story.times, story.reborn, was)
+            readings[key] = Reading(key, found.raws, found.archived, found.modified, story.times, reborn, was)
 
     def _entries(self, bound: Bound, keys: Sequence[Key]) -> Rows:
         """What others did to these keys, in order."""
         return self._session.raw(
-            f"SELECT c.key, c.op::text, to_json(c.cols)::text, c.was, {MICROS}, c.txn FROM {self._of(['k'])}"
+            f"SELECT c.key, c.op::text, to_json(c.cols)::text, c.was, {MICROS}, c.txn, c.id FROM {self._of(['k'])}"
             " WHERE NOT c.own ORDER BY c.id",
             [array(keys), bound.tag],
         )
@@ -93,16 +98,37 @@ class Log:
             f" WHERE e.tbl = $2 AND left(e.key, {PREFIX}) = left(s.k, {PREFIX}) AND e.key = s.k OFFSET 0) c"
         )
 
-    def _origin(self, bound: Bound, key: Key, was: Key) -> Key | None:
-        """The key that the row had before all the changes of it that wait here. None: the same as now."""
+    def _origins(self, bound: Bound, moved: dict[Key, tuple[Key, int]]) -> dict[Key, Key]:
+        """The key that each row had before all its changes of key that wait here. `moved`: the key before the last
+        change, and the entry that says so. A row that was made under a key that waits here too is missing."""
+        found: dict[Key, Key] = {}
         for _ in range(CHAIN):
-            former = [entry[3] for entry in self._entries(bound, [was]) if entry[3] is not None]
-            if not former:
+            if not moved:
                 break
-            was = str(former[-1])
-            if was == key:
-                return None
-        return was
+            entries: dict[Key, list[tuple[Any, ...]]] = {}
+            for entry in self._entries(bound, list({was for was, _ in moved.values()})):
+                entries.setdefault(entry[0], []).append(entry)
+            further: dict[Key, tuple[Key, int]] = {}
+            for key, (was, id) in moved.items():
+                earlier = [e for e in entries.get(was, ()) if e[6] < id]
+                arrivals = [e for e in earlier if e[1] == "I" or e[3] is not None]
+                if not arrivals:
+                    found[key] = was
+                    continue
+                _, _, _, former, _, txn, arrived = arrivals[-1]
+                if former is not None:
+                    further[key] = (former, arrived)
+                elif any(e[1] == "D" and e[5] == txn and e[6] < arrived for e in earlier):
+                    further[key] = (was, arrived)  # deleted and inserted by one transaction: the same row
+            moved = further
+        return found
+
+    def moved(self, bound: Bound, keys: Sequence[Key]) -> dict[Key, Key]:
+        """Old key -> newest key, from all key changes that the log holds (there are few)."""
+        entries = self._session.query(
+            f"SELECT was, key FROM {self.name} WHERE tbl = $1 AND was IS NOT NULL ORDER BY id", [bound.tag]
+        )
+        return newest(entries, keys)
 
     # --- consuming ---------------------------------------------------------------------------------------------------
 

@@ -1,8 +1,8 @@
 """What `prepare` makes: a schema with the change log, the crosswalk and the fence, and the triggers of each table.
 
-The trigger functions hold nothing that can fail: no dynamic SQL, no conversion, and the rights of their owner with a
-fixed search_path (I12). Row images are compared byte by byte (`*<>`), so neither a collation nor a type without
-equality hides a change.
+The trigger functions never make an application's statement fail (I12): they have the rights of their owner with a
+fixed search_path, no dynamic SQL, and they bear with a table that has changed since. Row images are compared byte by
+byte (`*<>`), so neither a collation nor a type without equality hides a change.
 """
 
 from __future__ import annotations
@@ -66,6 +66,8 @@ CREATE TABLE IF NOT EXISTS {self.name("changes")} (
     own        boolean NOT NULL DEFAULT false             -- by an application's trigger in a transaction of Accord's
 ) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 2000);
 CREATE INDEX IF NOT EXISTS {quote(self.schema + "_changes_key")} ON {self.name("changes")} (tbl, left(key, {PREFIX}));
+CREATE INDEX IF NOT EXISTS {quote(self.schema + "_changes_moved")} ON {self.name("changes")} (tbl, id)
+    WHERE was IS NOT NULL;
 
 -- Which rows of the systems are the same record (gid). Keep it: it is what links the two databases.
 CREATE TABLE IF NOT EXISTS {self.name("crosswalk")} (
@@ -131,42 +133,63 @@ COMMENT ON FUNCTION {function}() IS {literal(self.mark(group))};
         return "".join(f"\nSET {setting}" for setting in settings)
 
     def _body(self, group: Sequence[Bound]) -> str:
-        bound = group[0]
-        into = f"INSERT INTO {self.name('changes')}"
+        """What is computed from the row is computed first, in a block of its own that has nothing to write (so it costs
+        no transaction id): it fails when the table has changed since, and that is no reason to fail the application.
+        """
+        bound, log = group[0], self.name("changes")
+        into = f"INSERT INTO {log}"
         tag, old, new = literal(bound.tag), _key(bound, "OLD"), _key(bound, "NEW")
-        names = ",\n        ".join(f"CASE WHEN {_changed([c])} THEN {literal(c.name)} END" for c in watched(group))
+        names = ",\n                ".join(
+            f"CASE WHEN {_changed(c)} THEN {literal(c.name)} END" for c in watched(group)
+        )
         return f"""DECLARE
     own boolean := coalesce(current_setting({literal(self.mark_setting)}, true), '') <> '';
+    key text;
+    was text;
     cols text[];
 BEGIN
+    IF to_regclass({literal(log)}) IS NULL THEN
+        RETURN NULL;
+    END IF;
+    BEGIN
+        IF TG_OP <> 'DELETE' THEN
+            key := {new};
+        END IF;
+        IF TG_OP <> 'INSERT' THEN
+            was := {old};
+        END IF;
+        IF TG_OP = 'UPDATE' THEN
+            cols := array_remove(ARRAY[{names}]::text[], NULL);
+        END IF;
+    EXCEPTION WHEN OTHERS THEN
+        -- A column was renamed, dropped or changed. Without the key nobody can say which row it is.
+        IF coalesce(key, was) IS NULL THEN
+            RETURN NULL;
+        END IF;
+    END;
     IF TG_OP = 'INSERT' THEN
-        {into} (tbl, key, op, own) VALUES ({tag}, {new}, 'I', own);
-        RETURN NULL;
-    END IF;
-    IF TG_OP = 'DELETE' THEN
-        {into} (tbl, key, op, own) VALUES ({tag}, {old}, 'D', own);
-        RETURN NULL;
-    END IF;
-    cols := array_remove(ARRAY[{names}]::text[], NULL);
-    IF {_changed(bound.table.key)} THEN
-        {into} (tbl, key, op, own) VALUES ({tag}, {old}, 'D', own);
-        {into} (tbl, key, was, op, cols, own) VALUES ({tag}, {new}, {old}, 'U', cols, own);
-    ELSE
-        {into} (tbl, key, op, cols, own) VALUES ({tag}, {new}, 'U', cols, own);
+        {into} (tbl, key, op, own) VALUES ({tag}, key, 'I', own);
+    ELSIF TG_OP = 'DELETE' THEN
+        {into} (tbl, key, op, own) VALUES ({tag}, was, 'D', own);
+    ELSIF key <> was THEN
+        {into} (tbl, key, op, own) VALUES ({tag}, was, 'D', own);
+        {into} (tbl, key, was, op, cols, own) VALUES ({tag}, key, was, 'U', cols, own);
+    ELSIF cols IS DISTINCT FROM '{{}}' THEN
+        {into} (tbl, key, op, cols, own) VALUES ({tag}, key, 'U', cols, own);
     END IF;
     RETURN NULL;
 END"""
 
     def _triggers(self, group: Sequence[Bound]) -> str:
         """What Accord's own statement writes is not noted (depth 0: no trigger in between); what the application's
-        triggers do in our transaction is, marked as own."""
-        stranger = f"coalesce(current_setting({literal(self.mark_setting)}, true), '') = '' OR pg_trigger_depth() > 0"
+        triggers do in our transaction is, marked as own. The condition names no column: the server would refuse to
+        alter or drop a column that a trigger's condition names.
+        """
         bound = group[0]
-        changed = _changed([*bound.table.key, *watched(group)])
-        when = {"insert": stranger, "update": f"({changed}) AND ({stranger})", "delete": stranger}
+        stranger = f"coalesce(current_setting({literal(self.mark_setting)}, true), '') = '' OR pg_trigger_depth() > 0"
         return "\n".join(
             f"CREATE OR REPLACE TRIGGER {quote(self.trigger(bound, event))} AFTER {event.upper()} ON {bound.name}\n"
-            f"    FOR EACH ROW WHEN ({when[event]})\n    EXECUTE FUNCTION {self.function(bound)}();"
+            f"    FOR EACH ROW WHEN ({stranger})\n    EXECUTE FUNCTION {self.function(bound)}();"
             for event in EVENTS
         )
 
@@ -210,11 +233,10 @@ def watched(group: Sequence[Bound]) -> list[Column]:
     return list(found.values())
 
 
-def _changed(columns: Sequence[Column]) -> str:
-    names = list(dict.fromkeys(quote(c.name) for c in columns))
-    old, new = (", ".join(f"{row}.{n}" for n in names) for row in ("OLD", "NEW"))
-    # Without the casts the server would compare column by column, by an operator that most types have not.
-    return f"ROW({old})::record *<> ROW({new})::record"
+def _changed(column: Column) -> str:
+    # Without the casts the server would look for an operator of the column's type, which most have not.
+    name = quote(column.name)
+    return f"ROW(OLD.{name})::record *<> ROW(NEW.{name})::record"
 
 
 def _key(bound: Bound, row: str) -> str:

@@ -87,6 +87,11 @@ class PostgresSystem:
     def scan(self, entity: str, after: Key | None, limit: int) -> list[Reading]:
         return self._reader.scan(self._bounds[entity], after, limit, self._offset)
 
+    def moved(self, entity: str, keys: Sequence[Key]) -> dict[Key, Key]:
+        bound = self._bounds[entity]
+        self._logged = self._logged or self._log.exists()
+        return self._log.moved(bound, keys) if self._logged and bound.table.capture == "trigger" else {}
+
     def count(self, entity: str) -> int:
         return self._reader.count(self._bounds[entity])
 

@@ -95,6 +95,30 @@ def test_a_change_of_float_that_the_session_does_not_show(backend: Backend, db: 
     assert world.drain() == [("t", "1")]
 
 
+def test_the_application_may_change_its_table_under_the_triggers(world: World, db: Any) -> None:
+    db.app("UPDATE customer SET name = 'a' WHERE id = 1")
+    for change in ("ALTER credit TYPE numeric(20, 4)", "DROP email", "RENAME name TO title"):
+        db.sql(f"ALTER TABLE customer {change}")
+        db.app("UPDATE customer SET credit = credit + 1 WHERE id = 2")
+    db.app("INSERT INTO customer (id, title) VALUES (3, 'n')")
+    noted = [("1", ["name"]), ("2", ["credit"]), ("2", None), ("2", None), ("3", None)]
+    assert db.sql("SELECT key, cols FROM accord.accord_changes ORDER BY id") == noted
+    db.sql("ALTER TABLE customer RENAME id TO number")
+    db.app("UPDATE customer SET credit = 0 WHERE number = 1")
+    db.app("DELETE FROM customer WHERE number = 1")
+    assert db.sql("SELECT number FROM customer ORDER BY 1") == [(2,), (3,)]
+
+
+def test_the_application_goes_on_without_the_log(world: World, db: Any) -> None:
+    db.sql("DROP TABLE accord.accord_changes")
+    db.app("UPDATE customer SET name = 'a' WHERE id = 1")
+    db.app("DELETE FROM customer WHERE id = 2")
+    assert db.sql("SELECT name FROM customer") == [("a",)]
+    assert any("accord_changes" in p.message for p in world.system.prepared())
+    with pytest.raises(Halt, match="accord prepare"):
+        world.system.changes(None, 10)
+
+
 def test_a_late_commit_is_not_passed_over(world: World, db: Any) -> None:
     with closing(db.server.connect(db.name, db.account)) as late:
         late.execute("BEGIN")
@@ -103,6 +127,19 @@ def test_a_late_commit_is_not_passed_over(world: World, db: Any) -> None:
         assert world.drain() == [("customer", "2")]
         late.execute("COMMIT")
     assert world.drain() == [("customer", "1")]
+
+
+def test_a_key_that_came_back_is_the_same_record(world: World, db: Any) -> None:
+    db.app("UPDATE customer SET id = 8 WHERE id = 1")
+    db.app("UPDATE customer SET id = 1 WHERE id = 8")
+    reading = world.reading("customer", "1")
+    assert (reading.was, reading.reborn) == (None, False)
+    db.app("UPDATE customer SET id = 8 WHERE id = 1")
+    db.app("INSERT INTO customer (id, name) VALUES (1, 'another')")
+    assert world.reading("customer", "1").reborn
+    assert world.reading("customer", "8").was == "1"
+    db.app("UPDATE customer SET id = 9 WHERE id = 1")  # the other one, whom nobody has seen yet
+    assert world.reading("customer", "9").was is None
 
 
 def test_rows_of_a_partitioned_table(backend: Backend, db: Any) -> None:
