@@ -402,17 +402,20 @@ def test_children_that_went_by_cascade_go_everywhere(world: MakeWorld, silent: b
     w.still()
 
 
-def test_a_key_that_is_used_again_is_another_record(world: MakeWorld) -> None:
+@pytest.mark.parametrize("match", [(), ((0,),)], ids=["no match rule", "matched"])
+def test_a_key_that_is_used_again_is_another_record(world: MakeWorld, match: tuple[tuple[int, ...], ...]) -> None:
     """a1 (m=7) deleted, key a1 used again (m=8), one look: the new person does not overwrite the old one in b."""
-    w = world()
-    w.put("a1", m="7", n=1)
-    w.put("b1", m="7", n=1)
+    w = world(match=match)
     w.settle()
-    w.delete("a1")
-    w.systems["a"].insert("thing", "a1", m="8", n=8, at=w.stamp(None))
+    key = w.create("a", m="7", n=1)
+    w.settle()
+    old = list(w.systems["b"].rows("thing"))
+    assert len(old) == 1
+    w.delete(key)
+    w.systems["a"].insert("thing", key, m="8", n=8, at=w.stamp(None))
     w.settle()
     assert w.column("a", "m") == w.column("b", "m") == ["8"]
-    assert "b1" not in w.systems["b"].rows("thing"), "the old record went, the new one is another row"
+    assert old[0] not in w.systems["b"].rows("thing"), "the old record went, the new one is another row"
     w.still()
 
 
