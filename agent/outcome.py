@@ -85,6 +85,9 @@ def stored(round: Round, system: str, intent: Intent, outcome: Outcome) -> Image
     old = record.images.get(system)
     table = round.engine.entities[record.entity].tables[system]
     reading = intent.case.readings.get(system)
+    whole = as_expected(round, system, intent, outcome, old)
+    if whole is not None:
+        return whole
     n = len(version.values)
     raws: list[Raw] = list(old.raws) if old else [None] * n
     values: list[Value] = list(old.values) if old else [None] * n
@@ -113,6 +116,22 @@ def stored(round: Round, system: str, intent: Intent, outcome: Outcome) -> Image
     if again:
         round.look_again(record.entity, system, outcome.key or record.links[system].key, "read-back")
     return Image(tuple(raws), tuple(values), tuple(stamps), round.now)
+
+
+def as_expected(round: Round, system: str, intent: Intent, outcome: Outcome, old: Image | None) -> Image | None:
+    """The most frequent case: the row differs from the reading in what was written, and now stands for the version."""
+    reading, version, after = intent.case.readings.get(system), intent.case.record.version, outcome.after
+    merged = intent.case.merged
+    if old is None or reading is None or version is None or after is None or merged is None or merged.frozen:
+        return None
+    if round.engine.bound[intent.case.record.entity][system].stale_window or reading.raws != old.raws:
+        return None
+    for i, raw in enumerate(after):
+        if i not in intent.values and (raw != reading.raws[i] or old.values[i] != version.values[i]):
+            return None
+        if i in intent.values and intent.values[i] != version.values[i]:
+            return None
+    return Image(after, version.values, version.stamps, round.now)
 
 
 def remember_replaced(round: Round, system: str, intent: Intent, i: int, outcome: Outcome) -> None:

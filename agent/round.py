@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, TypeVar
 from agent import applying, contact, crash, existence, outcome, who
 from agent.applying import Encoder, Intent, Target
 from agent.casework import BURIED, Bad, Case, UnknownParent, is_quiet, ref_keys, side_of
-from agent.merge import Rules, merge, review_id, wanted
+from agent.identity import Row
+from agent.merge import Rules, merge, one_edit, review_id, wanted
 from config.errors import Transient
 from config.records import Batch, Crosswalk, Fence, Gid, Key, Op, Reading, WriteKind
 from state.ports import Decided, Look, Pending, Record, Review
@@ -65,6 +66,10 @@ class Round:
             self.looks[look.entity, look.system][look.key] = look.reason
         self.readings: dict[tuple[str, str], dict[Key, Reading | None]] = defaultdict(dict)  # None = gone
         self.cases: dict[str, dict[Gid, Case]] = {name: {} for name in engine.order}
+        self.at: dict[tuple[str, str], dict[Key, Case]] = defaultdict(dict)  # (entity, system) -> key -> its record
+        self.strangers: dict[str, dict[Row, Reading]] = defaultdict(dict)  # entity -> rows that no record is known of
+        self.absent: dict[str, list[Row]] = defaultdict(list)  # entity -> keys that were read and are gone or archived
+        self.odd: dict[str, list[tuple[Case, str]]] = defaultdict(list)  # entity -> is this row still that record?
         self.parents: dict[tuple[str, str], dict[Key, Gid]] = defaultdict(dict)  # (entity, system) -> key -> gid
         self.targets: dict[str, Target] = {}
         self.gone: list[tuple[Case, str]] = []  # live records and the system in which their row is not there any more
@@ -177,9 +182,28 @@ class Round:
         for system, link in record.links.items():
             if link.key.startswith(BURIED):
                 case.readings[system] = None
+                continue
+            self.at[record.entity, system][link.key] = case
+            readings = self.readings[record.entity, system]
+            if link.key in readings:
+                self.give(case, system, readings[link.key])
             elif system in self.up:
                 asking[system][record.entity].append(link.key)
         return case
+
+    def give(self, case: Case, system: str, reading: Reading | None) -> None:
+        """The record's reading there; what is odd about it is noted for a closer look."""
+        case.readings[system] = reading
+        link = case.record.links[system]
+        if reading is None:
+            if link.existence == "live":
+                self.gone.append((case, system))
+        elif (
+            reading.reborn
+            or link.existence == "gone"
+            or self.looks[case.record.entity, system].get(link.key) == Op.INSERT
+        ):
+            self.odd[case.record.entity].append((case, system))
 
     def read_keys(self, asking: dict[str, dict[str, list[Key]]]) -> None:
         """One snapshot per system, the systems side by side; a system that fails is absent from this round."""
@@ -194,15 +218,20 @@ class Round:
                 asked[system] = missing
         for system, found in self.ask({s: partial(self.engine.systems[s].read, m) for s, m in asked.items()}).items():
             for entity, keys in asked[system].items():
-                got = found.get(entity, {})
-                self.readings[entity, system].update((k, got.get(k)) for k in keys)
-        for entity, cases in self.cases.items():
-            for case in cases.values():
-                for system, link in case.record.links.items():
-                    if system not in case.readings and link.key in self.readings[entity, system]:
-                        reading = case.readings[system] = self.readings[entity, system][link.key]
-                        if reading is None and link.existence == "live":
-                            self.gone.append((case, system))
+                self.receive(entity, system, keys, found.get(entity, {}))
+
+    def receive(self, entity: str, system: str, keys: list[Key], found: Mapping[Key, Reading]) -> None:
+        """Readings go to the records that the keys speak for; the others are rows that nobody knows."""
+        readings, at = self.readings[entity, system], self.at[entity, system]
+        for key in keys:
+            reading = readings[key] = found.get(key)
+            if reading is None or reading.archived:
+                self.absent[entity].append(Row(system, key))
+            case = at.get(key)
+            if case is not None:
+                self.give(case, system, reading)
+            elif reading is not None and not reading.archived:
+                self.strangers[entity][Row(system, key)] = reading
 
     def moved_rows(self) -> dict[tuple[str, str], list[Key]]:
         """Rows that are gone under the key we know may live on under another: the change log tells, captured or not."""
@@ -237,23 +266,19 @@ class Round:
         """Parents that readings refer to and nobody knows: they are looked at, too."""
         asked: dict[tuple[str, str], set[Key]] = defaultdict(set)
         for (entity, system), readings in list(self.readings.items()):
-            bound = self.engine.bound[entity][system]
-            if not bound.refs:
-                continue
-            images = {
-                c.record.links[system].key: c.record.images.get(system)
-                for c in self.cases[entity].values()
-                if system in c.record.links
-            }
-            for key, reading in readings.items():
-                if reading is not None:
-                    for parent, parent_key in ref_keys(bound, reading, images.get(key)):
+            bound, at = self.engine.bound[entity][system], self.at[entity, system]
+            for key, reading in readings.items() if bound.refs else ():
+                case = at.get(key)
+                image = case.record.images.get(system) if case else None
+                if reading is not None and (image is None or reading.raws != image.raws):
+                    for parent, parent_key in ref_keys(bound, reading, image):
                         asked[parent, system].add(parent_key)
         missing: dict[tuple[str, str], list[Key]] = {}
         for (parent, system), keys in asked.items():
             known = self.parents[parent, system]
             known.update(self.state.resolve(parent, system, keys - known.keys()))
-            left = [k for k in keys if k not in known and k not in self.readings[parent, system]]
+            read = self.readings[parent, system]
+            left = [k for k in keys if k not in known and k not in read]
             if left and self.engine.phases[parent] in (contact.LIVE, contact.LINK):
                 missing[parent, system] = left
         return missing
@@ -270,6 +295,8 @@ class Round:
         known = self.parents[entity, system]
         if key in known:
             return known[key]
+        if (case := self.at[entity, system].get(key)) is not None:
+            return case.record.gid
         found = self.state.resolve(entity, system, [key]).get(key)
         if found is not None:
             known[key] = found
@@ -307,8 +334,11 @@ class Round:
             return
         self.report_bad(case)
         if case.sides:
+            sides = list(case.sides.values())
             unread = {bad.field for bad in case.bad}
-            case.merged = merge(entity, record, list(case.sides.values()), rules, unread)
+            case.merged = (None if unread else one_edit(entity, record, sides, rules)) or merge(
+                entity, record, sides, rules, unread
+            )
             self.take_over(case)
         fate = existence.fate(
             entity,
@@ -347,10 +377,12 @@ class Round:
         assert merged is not None
         for system, image in merged.images.items():
             old = record.images.get(system)
-            if old is None or old[:3] != image[:3]:
+            if old is not image and (old is None or old[:3] != image[:3]):
                 record.images[system] = image
                 record.dirty = True
-        frozen = {k: v for k, v in record.frozen.items() if k == existence.UNIT} | merged.frozen_units
+        frozen = merged.frozen_units
+        if record.frozen:
+            frozen = {k: v for k, v in record.frozen.items() if k == existence.UNIT} | frozen
         if merged.version != record.version or frozen != record.frozen or merged.stale:
             record.version, record.frozen = merged.version, frozen
             record.stale.update(merged.stale)

@@ -49,6 +49,7 @@ class Finder:
     def __init__(self, round: Round, entity: Entity) -> None:
         self.round, self.entity = round, entity
         self.cases = round.cases[entity.name]
+        self.matched = sorted({i for rule in entity.match for i in rule})
         self.rows: dict[Row, Reading] = {}  # unknown, live
         self.fresh: dict[Row, Hashes] = {}  # rows read in this round, and their match values
         self.owner: dict[Row, Gid | None] = {}  # of fresh rows
@@ -65,26 +66,17 @@ class Finder:
         self.freshen()
         if self.rows:
             self.by_match()
-        round = self.round
-        for (entity, system), readings in round.readings.items():
-            if entity == self.entity.name:
-                round.parents[entity, system].update(self.links_of(system, readings))
-
-    def links_of(self, system: str, keys: Iterable[Key]) -> dict[Key, Gid]:
-        by_key = {c.record.links[system].key: gid for gid, c in self.cases.items() if system in c.record.links}
-        return {key: by_key[key] for key in keys if key in by_key}
 
     # --- which rows are unknown -----------------------------------------------------------------------------------
 
     def reborn(self) -> None:
         """A key that was deleted and used again is another record: the old one loses it (MODEL A6)."""
-        for case in list(self.cases.values()):
-            for system, reading in list(case.readings.items()):
-                link = case.record.links.get(system)
-                if link is None or reading is None or reading.archived:
-                    continue
-                if reading.reborn or (link.existence == "gone" and not link.archived) or self.stranger(case, system):
-                    self.bury(case, system)
+        for case, system in self.round.odd.pop(self.entity.name, ()):
+            link, reading = case.record.links.get(system), case.readings.get(system)
+            if link is None or reading is None or reading.archived:
+                continue
+            if reading.reborn or (link.existence == "gone" and not link.archived) or self.stranger(case, system):
+                self.bury(case, system)
 
     def stranger(self, case: Case, system: str) -> bool:
         """An insert of a known key, where the source cannot tell transactions apart: do all match fields differ?"""
@@ -106,21 +98,19 @@ class Finder:
         record.links[system] = Link(BURIED + record.gid, "gone", settled)
         record.images.pop(system, None)
         record.dirty = True
+        self.round.at[self.entity.name, system].pop(link.key, None)
+        reading = case.readings[system]
+        if reading is not None:
+            self.round.strangers[self.entity.name][Row(system, link.key)] = reading
         case.readings[system] = None
 
     def collect(self) -> None:
-        known = {Row(s, link.key) for c in self.cases.values() for s, link in c.record.links.items()}
-        for (entity, system), readings in self.round.readings.items():
-            if entity != self.entity.name:
-                continue
-            for key, reading in readings.items():
-                row = Row(system, key)
-                if reading is None or reading.archived:
-                    self.gone.add(row)
-                    if self.round.engine.has_identity_items and row not in known:
-                        self.round.decided.closed.append(self.item_id(row))
-                elif row not in known:
-                    self.rows[row] = reading
+        round, name = self.round, self.entity.name
+        self.rows = dict(round.strangers.pop(name, {}))
+        for row in round.absent.pop(name, ()):
+            self.gone.add(row)
+            if round.engine.has_identity_items and row.key not in round.at[name, row.system]:
+                round.decided.closed.append(self.item_id(row))
 
     # --- known after all ------------------------------------------------------------------------------------------
 
@@ -194,6 +184,7 @@ class Finder:
             self.round.unlink(self.entity.name, Crosswalk(self.entity.name, record.gid, row.system, old.key))
             case.relink = True
         record.links[row.system] = Link(row.key)
+        self.round.at[self.entity.name, row.system][row.key] = case
         if not keep_image:
             record.images.pop(row.system, None)
         record.dirty = True
@@ -233,7 +224,7 @@ class Finder:
                 retry = self.round.engine.options.parent_retry
                 self.round.look_again(self.entity.name, row.system, row.key, f"parent {parent.entity}", retry)
                 del self.rows[row]
-        for case in self.cases.values():
+        for case in self.cases.values() if self.entity.match else ():
             self.freshen_case(case)
 
     def freshen_case(self, case: Case) -> None:
@@ -241,9 +232,10 @@ class Finder:
             image = case.record.images.get(system)
             if reading is None or reading.archived:
                 continue
-            same = image is not None and reading.raws == image.raws
+            if image is not None and not case.relink and all(reading.raws[i] == image.raws[i] for i in self.matched):
+                continue
             row = Row(system, reading.key)
-            if (same and not case.relink) or row in self.fresh:
+            if row in self.fresh:
                 continue
             try:
                 self.fresh[row] = self.hashes_of(row, reading)
