@@ -276,11 +276,12 @@ class _Merge:
             value = side.changed[i]
             if any(s.changed[i] != value or s.based(unit) for s in changed):
                 return False
-            stamp = max(self.head(unit, s).high for s in changed) if len(changed) > 1 else self.head(unit, side).high
-            first = max(changed, key=lambda s: (self.head(unit, s).high, -s.rank)) if len(changed) > 1 else side
             owner = self.owner(unit)
-            rule = f"owner {owner}" if owner == side.system and len(changed) == 1 else "first contact"
-            self.agree(i, value, stamp, first.system, rule)
+            says = [s for s in changed if s.system == owner] or changed
+            heads = [self.head(unit, s) for s in says]
+            first = max(heads, key=lambda h: (h.high, -h.rank))
+            self.agree(i, value, first.high, first.origin, f"owner {owner}" if says is not changed else "first contact")
+            stamp = first.high
             for s in changed:
                 self.stands[s.system][i], self.stand_stamps[s.system][i] = value, stamp
             return True
