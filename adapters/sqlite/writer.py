@@ -189,7 +189,7 @@ class SqliteTransaction:
         """What our own writes noted since this transaction began. What an application's trigger did to *other* records
         stays noted: that is a change like any other."""
         if bound.captured and keys:
-            text = f"DELETE FROM {self._names.changes} WHERE tbl = ? AND key = ? AND own = 1 AND id > ?"
+            text = f"DELETE FROM {self._names.changes} WHERE tbl = ? AND key = ? AND id > ?"
             with self._session.errors():
                 self._many(text, [(bound.table.name, key, self._noted) for key in keys])
 

@@ -104,6 +104,7 @@ def test_what_an_applications_trigger_does_to_another_record_is_a_change(backend
     world.bind({"customer": ("customer", FIELDS, {}), "order": ("orders", {"total": "total"}, {})}).start()
     world.apply("order", world.update("order", "1", {"total": Decimal(6)}))
     assert db.sql("SELECT email FROM customer") == [("touched",)]
+    assert not world.reading("customer", "1").times
     assert world.drain() == [("customer", "1")]
 
 
