@@ -32,8 +32,8 @@ class Bound:
         self._archive_columns = archive_columns(table)
         self._archived = archived(table)
         self._stamp = modified_stamp(table)
-        self._samples: dict[str, Raw] = {}
         self._encoders: dict[int, Encoder] = {}
+        self._unsure: set[int] = set()  # encoders that were made without a sample
 
     def column(self, index: int) -> Column:
         column = self.table.columns[index]
@@ -108,10 +108,16 @@ class Bound:
         if inner is None:
             column, type = self.column(index), self.table.types[index]
             sample = self.sample(column, session) if type in _SPELLED or column.kind in _SPELLED else None
-            inner = encoder(column, type, self.table, SQLITE, sample)
-            if sample is not None or type not in _SPELLED:
-                self._encoders[index] = inner
+            inner = self._encoders[index] = encoder(column, type, self.table, SQLITE, sample)
+            if sample is None:
+                self._unsure.add(index)
         return inner(value)
+
+    def look_again(self) -> None:
+        """A new transaction: columns that were empty may show their spelling now."""
+        for index in self._unsure:
+            self._encoders.pop(index, None)
+        self._unsure.clear()
 
     def sample(self, column: Column, session: Session) -> Raw:
         """Any value that stands in the column now, from its newest thousand rows."""

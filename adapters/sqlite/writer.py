@@ -54,6 +54,8 @@ class SqliteTransaction:
         )
         if not landed:
             raise taken(self._session, self._names)
+        for bound in self._bounds.values():
+            bound.look_again()
         self._noted = self._session.query(f"SELECT coalesce(max(id), 0) FROM {self._names.changes}")[0][0]
 
     # --- apply -------------------------------------------------------------------------------------------------------
