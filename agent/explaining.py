@@ -124,13 +124,24 @@ class Explainer:
 
     def explain(self, asked: Address) -> Explained:
         """The record or the row that this names; looked at again if a round went on meanwhile."""
+        spelled = self._spelled(asked)
         for _ in range(3):
             before = self.state.last_round()
-            told = self._explain(asked)
+            told = self._explain(spelled)
             if self.state.last_round() == before:
                 break
         told.down = self.down
         return told
+
+    def _spelled(self, asked: Address) -> Address:
+        """A key that is not there as it was written may be there in small letters: a uuid, hexadecimal bytes."""
+        small = asked._replace(key=asked.key.lower())
+        if asked.gid or small == asked or self._is_there(asked) or not self._is_there(small):
+            return asked
+        return small
+
+    def _is_there(self, asked: Address) -> bool:
+        return bool(self._resolve(asked) or self._read({asked.system: asked.key}))
 
     def _explain(self, asked: Address) -> Explained:
         name = self.config.name
@@ -258,7 +269,9 @@ class Explainer:
         if parents:
             return f"It waits for its parent: {parents}."
         reason, note = Reasons(self.entity, self.places, self.state, self.phase).absent(record, system, sight)
-        return f"{reason.capitalize()}: {note.rstrip('.')}." if reason else "The next round creates it."
+        if not reason:
+            return "The next round creates it."
+        return f"{reason.capitalize()}{': ' if note else ''}{note.rstrip('.')}."
 
     # --- a row that is no record --------------------------------------------------------------------------------------
 
