@@ -180,20 +180,20 @@ def _update_body(names: Names, bound: Bound, watched: Sequence[Column]) -> str:
     if listed:
         lines += [
             "ELSE",
-            f"  SET accord_changed = CONCAT_WS(',', {', '.join(listed)});",
-            "  IF accord_changed <> '' THEN",
+            f"  SET changed_columns = CONCAT_WS(',', {', '.join(listed)});",
+            "  IF changed_columns <> '' THEN",
             f"    {_log(names, bound, new, 'U', CHANGED)};",
             "  END IF;",
         ]
     return _body("\n  ".join([*lines, "END IF"]), names, bound, "NEW.", "U")
 
 
-CHANGED = "CONCAT('[', accord_changed, ']')"
+CHANGED = "CONCAT('[', changed_columns, ']')"
 
 
 def _body(text: str, names: Names, bound: Bound, prefix: str, op: str) -> str:
     fallback = _log(names, bound, pack_sql(bound.table.key, prefix), op)
-    variable = "  DECLARE accord_changed TEXT CHARACTER SET utf8mb4;\n" if CHANGED in text else ""
+    variable = "  DECLARE changed_columns TEXT CHARACTER SET utf8mb4;\n" if CHANGED in text else ""
     return (
         f"BEGIN\n{variable}  DECLARE CONTINUE HANDLER FOR SQLEXCEPTION\n  BEGIN\n"
         f"    DECLARE CONTINUE HANDLER FOR SQLEXCEPTION\n      {_log(names, bound, literal(''), LOST)};\n"

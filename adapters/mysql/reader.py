@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 
 from adapters.convert import MYSQL
-from adapters.keys import params
+from adapters.keys import newest, normal, params
 from adapters.mysql.connection import Session
 from adapters.mysql.sql import chunks, literal, quote, values
 from adapters.mysql.tables import VALUE, Bound
@@ -94,17 +94,24 @@ def _log(
                 times.update((i, int(micros) - offset) for name in listed for i in fields.get(name, ()))
             log[key] = (times, was or former)
     if any(was is not None for _, was in log.values()):
-        moves = _moves(session, bound, changes)
+        moves = {new: old for old, new in _moves(session, bound, changes)}
         return {key: (times, _origin(moves, key)) for key, (times, _) in log.items()}
     return log
 
 
-def _moves(session: Session, bound: Bound, changes: str) -> dict[Key, Key]:
-    """Every key change that the log knows of: the new key -> the one before."""
+def _moves(session: Session, bound: Bound, changes: str) -> list[tuple[Key, Key]]:
+    """Every key change that the log knows of, (old, new), in the order in which they happened: there are few."""
+    columns = bound.table.key
     rows = session.raw(
-        f"SELECT `key`, was FROM {changes} WHERE tbl = {literal(bound.tag)} AND was IS NOT NULL AND own = 0 ORDER BY id"
+        f"SELECT was, `key` FROM {changes} WHERE tbl = {literal(bound.tag)} AND was IS NOT NULL ORDER BY id"
     )
-    return dict(rows)
+    return [(normal(columns, was, MYSQL), normal(columns, key, MYSQL)) for was, key in rows]
+
+
+def moved(session: Session, bound: Bound, changes: str, keys: Sequence[Key]) -> dict[Key, Key]:
+    """Old key -> newest key."""
+    with session.errors():
+        return newest(_moves(session, bound, changes), keys)
 
 
 def _origin(moves: Mapping[Key, Key], key: Key) -> Key | None:

@@ -96,6 +96,12 @@ class MariaSystem:
     def scan(self, entity: str, after: Key | None, limit: int) -> list[Reading]:
         return reader.scan(self._session, self._bounds[entity], after, limit, self._offset)
 
+    def moved(self, entity: str, keys: Sequence[Key]) -> dict[Key, Key]:
+        bound = self._bounds[entity]
+        if not bound.captured or not self._logged():
+            return {}
+        return reader.moved(self._session, bound, self._names.changes, keys)
+
     def count(self, entity: str) -> int:
         return int(self._session.query(f"SELECT COUNT(*) FROM {self._bounds[entity].sql}")[0][0])
 
