@@ -30,6 +30,10 @@ class Fate:
     stopped: bool = False  # the record is dead or waits for a person: nothing is inserted anywhere
 
 
+ALIVE = Fate()
+"""Of a record that lives in every system that holds it: nothing happens to it."""
+
+
 def observe(record: Record, readings: Mapping[str, Reading | None]) -> list[str]:
     """Take over what was read: rows that went, rows that came back. Returns the systems where people changed it."""
     turned = []

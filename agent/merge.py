@@ -495,6 +495,8 @@ class _Merge:
         if any(h.value[0] != total for h in first):
             self.freeze(unit, first if not self.known(unit) else [*first, self.version_head(unit)])
             return
+        if self.entity.fields[i].type == "int" and isinstance(total, Decimal):
+            total = int(total)
         if deltas or first:
             origin = "sum" if deltas else first[0].origin
             self.values[i], self.origins[i], self.rule[i] = total, origin, "sum" if deltas else "first contact"

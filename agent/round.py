@@ -79,6 +79,14 @@ class Round:
         self.index_only: dict[str, dict[str, list[Key]]] = {}  # system -> entity -> keys changed in a first contact
 
     def run(self) -> Report:
+        """One round; whatever becomes of it, its working memory is let go at once."""
+        try:
+            return self.path()
+        finally:
+            for memory in (self.finders, self.targets, self.cases, self.readings, self.at, self.strangers):
+                memory.clear()  # they refer to each other in circles, which the collector would find late
+
+    def path(self) -> Report:
         """The data path."""
         self.capture()
         crash.point("captured")
@@ -317,7 +325,8 @@ class Round:
                 self.report.looked += 1
                 if not is_quiet(case, creatable):
                     self.merge_case(name, case, rules)
-                self.unpend(case)
+                if engine.pending:
+                    self.unpend(case)
 
     def merge_case(self, name: str, case: Case, rules: Rules) -> None:
         entity, record = self.engine.entities[name], case.record
@@ -340,15 +349,17 @@ class Round:
                 entity, record, sides, rules, unread
             )
             self.take_over(case)
-        fate = existence.fate(
-            entity,
-            record,
-            self.turned(name, case),
-            case.merged.accepted if case.merged else (),
-            self.young(record),
-            list(self.engine.systems),
-            self.now,
-        )
+        fate = existence.ALIVE
+        if existence.UNIT in record.frozen or any(k.existence != "live" for k in record.links.values()):
+            fate = self.decide_fate(name, case)
+        self.want(name, case, fate)
+
+    def decide_fate(self, name: str, case: Case) -> existence.Fate:
+        """The record is gone somewhere: what that means for the other systems."""
+        entity, record, systems = self.engine.entities[name], case.record, list(self.engine.systems)
+        accepted = case.merged.accepted if case.merged else ()
+        turned = self.turned(name, case)
+        fate = existence.fate(entity, record, turned, accepted, self.young(record), systems, self.now)
         self.decided.journal += fate.journal
         self.decided.reviews += fate.reviews
         if fate.closed:  # also items that this very merge has raised again
@@ -358,7 +369,7 @@ class Round:
             self.decided.tombs.append((name, system, key, record.gid))
         case.stopped = fate.stopped
         record.dirty |= bool(fate.journal or fate.reviews or fate.closed or fate.tombs or fate.settled)
-        self.want(name, case, fate)
+        return fate
 
     def turned(self, name: str, case: Case) -> list[str]:
         """Where people deleted or brought back; and rows of our own that landed after the record was given up."""
