@@ -6,10 +6,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from adapters.postgresql.sql import array, literal
 from config.errors import Halt, Transient, Unreachable
 from config.records import Landing, Outcome, WriteKind
 from tests.conformance.backend import Backend, Database
@@ -20,12 +21,13 @@ from tests.servers import PASSWORD, PostgresServer
 
 @pytest.fixture(scope="session")
 def backend(postgres: PostgresServer) -> Backend:
-    return Postgres(postgres)
+    made: Backend = cast(Any, Postgres(postgres))
+    return made
 
 
 @pytest.fixture
 def db(backend: Backend) -> Iterator[Any]:
-    with closing(backend.create()) as database:  # type: ignore[type-var]
+    with closing(backend.create()) as database:
         yield database
 
 
@@ -578,3 +580,14 @@ def test_the_mark_ends_with_the_transaction(world: World, db: Any) -> None:
     session = world.system._writer  # type: ignore[attr-defined]
     session.query("UPDATE customer SET name = 'theirs' WHERE id = 1")
     assert db.sql("SELECT key, own FROM accord.accord_changes") == [("1", False)]
+
+
+def test_arrays_and_literals_carry_every_text(db: Any) -> None:
+    texts = ["", " ", "a", 'say "hi"', "back\\slash", "\\", '"', "{,}", "NULL", "null", "it's", "\n\t", "😀 Ü", "%s $1"]
+    with closing(db.server.connect(db.name)) as connection:
+        for given in ([*texts, None], texts, ["one"], [""], [None], []):
+            (sent,) = connection.execute("SELECT %s::text[]", [array(given)]).fetchone()
+            assert sent == given
+        for text in (*texts, None):
+            (said,) = connection.execute(f"SELECT {literal(text)}::text").fetchone()
+            assert said == text
