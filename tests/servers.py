@@ -60,6 +60,7 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
         self._guard: subprocess.Popen[bytes] | None = None
         self._names = itertools.count(1)
+        atexit.register(self.remove)
 
     # --- what each kind of server says for itself --------------------------------------------------------------------
 
@@ -149,7 +150,6 @@ class Server:
     # --- how ---------------------------------------------------------------------------------------------------------
 
     def _start_once(self) -> None:
-        atexit.register(self.remove)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self.command(),
