@@ -22,7 +22,7 @@ test: $(DEV) servers lint
 	$(BIN)/pytest -n 2 --dist loadgroup
 
 quick: $(DEV) lint
-	$(BIN)/pytest -n 2 --dist loadgroup tests/unit tests/model tests/upgrade
+	$(BIN)/pytest -n 2 --dist loadgroup tests/unit tests/docs tests/model tests/upgrade
 
 lint: $(DEV)
 	$(BIN)/ruff check .
