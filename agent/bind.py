@@ -257,7 +257,7 @@ class _Binder:
         new_key = t.new_key or defaults.new_key
         if len(self.out.problems) > before:
             return None
-        fields = self.entity.fields
+        fields, policy = self.entity.fields, self.entity.delete.get(system, "review")
         table = Table(
             entity=self.entity.name,
             system=system,
@@ -279,6 +279,8 @@ class _Binder:
             capture=t.capture,
             write=t.write,
             timezone=self.config.systems[system].timezone,
+            creates=t.write and self.entity.create.get(system, True),
+            deletes=t.write and (policy == "propagate" or (policy == "review" and not t.archive)),
         )
         self.warn_unfilled(table)
         return table

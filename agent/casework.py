@@ -35,6 +35,7 @@ class Bound(NamedTuple):
     refs: Mapping[int, str]  # field index -> parent entity
     stale_window: int
     whole: tuple[Fit | None, ...] = ()  # of fields that this system may not cut
+    given: frozenset[int] = frozenset()  # fields whose column gets a constant on insert: an empty value gives way
 
     def decode(self, i: int, raw: Raw) -> Value:
         """Canonical value of a stored form; a ref gives the parent's Key. ValueError says why it does not convert."""

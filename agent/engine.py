@@ -108,7 +108,8 @@ class Engine:
         window = self.options.stale_windows.get(system, 0)
         plain = self.systems[system].decoders(entity.name)
         decoders = tuple(rounding(d, spec.scale) for d, spec in zip(plain, entity.fields, strict=True))
-        return Bound(table, self.ranks[system], decoders, fits, places, refs, window, strict)
+        given = frozenset(i for i in places if (c := table.columns[i]) is not None and c.name in table.insert)
+        return Bound(table, self.ranks[system], decoders, fits, places, refs, window, strict, given)
 
     # --- running ----------------------------------------------------------------------------------------------------
 

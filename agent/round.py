@@ -434,6 +434,8 @@ class Round:
                 if not case.stopped and version is not None and table.write and engine.may_create(name, system):
                     placed = engine.bound[name][system].places
                     values = {i: version.values[i] for i in placed if version.origins[i] and i not in frozen}
+                    given = engine.bound[name][system].given
+                    values = {i: v for i, v in values.items() if v is not None or i not in given}
                     self.intend(name, system, Intent(case, WriteKind.INSERT, values))
             elif link.existence == "live" and table.write and system in record.images:
                 values = wanted(engine.entities[name], record, record.images[system], table, frozen)

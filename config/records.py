@@ -227,6 +227,8 @@ class Table:
     capture: str = "trigger"
     write: bool = True
     timezone: str = "UTC"  # of naive date-times
+    creates: bool = True  # may Accord insert rows here
+    deletes: bool = True  # may Accord delete rows here (`propagate`, or a person who says so)
 
 
 @dataclass(frozen=True, slots=True)
