@@ -158,6 +158,15 @@ def test_keys_under_a_collation(db: SqliteDatabase) -> None:
     assert world.apply("t", write)[0].landing is Landing.CHANGED
 
 
+def test_a_collation_is_no_judge_of_a_match(db: SqliteDatabase) -> None:
+    """`find` may propose too much; the guard of an insert compares exactly."""
+    world = bound(db, "CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT COLLATE NOCASE)", {"v": "v"})
+    db.sql("INSERT INTO t VALUES (1, 'Abc')")
+    assert world.system.find("t", (0,), [("abc",)]) == [("1",)]
+    assert world.apply("t", world.insert("t", {"v": "abc"}, guard=((0,),)))[0].landing is Landing.LANDED
+    assert world.apply("t", world.insert("t", {"v": "Abc"}, guard=((0,),)))[0].found == ("1",)
+
+
 def test_rows_without_a_key_are_not_there(db: SqliteDatabase) -> None:
     world = bound(db, "CREATE TABLE t (k TEXT PRIMARY KEY, v TEXT)", {"v": "v"})
     db.app("INSERT INTO t VALUES (NULL, 'x'), ('a', 'y'), (NULL, 'z')")
