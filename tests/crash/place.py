@@ -106,7 +106,7 @@ class Place:
 
     def ledger(self) -> list[tuple[str, str, str, str | None, str | None]]:
         """Entity, code, field, old, new; in the order of writing. Field '': the row as a whole."""
-        return self.sql("SELECT entity, code, field, old, new FROM ledger ORDER BY seq")  # type: ignore[return-value]
+        return self.sql("SELECT entity, code, field, old, new FROM ledger ORDER BY seq")
 
     def crosswalk(self) -> list[tuple[Any, ...]]:
         """Entity, system, key, gid."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +13,7 @@ from typing import Any
 from config.errors import DONE
 from tests.crash.judge import judge
 from tests.crash.people import People, even
-from tests.crash.place import TEXTS, Place
+from tests.crash.place import Place
 from tests.integration.pair import PATIENCE, Pair
 from tests.servers import ADMIN, PASSWORD, MariaServer, PostgresServer
 
@@ -134,6 +133,3 @@ class World(Pair):
         done = self.accord("run", "--once", "--json", exits=DONE)
         assert [json.loads(line)["data"]["settled"]["rounds"] for line in done.out.splitlines()] == [0]
         assert [place.marks() for place in self.places] == before
-
-
-__all__ = ["DONE", "FIELDS", "PATIENCE", "TEXTS", "World", "os"]
