@@ -620,7 +620,8 @@ class Round:
         """Something is wanted there and cannot be done now; it is tried again, later each time."""
         old = self.engine.pending.get((case.record.gid, system))
         attempts = old.attempts + 1 if old and old.reason == reason else 1
-        due = self.now + self.engine.back_off(attempts, system)
+        # What waits for a system follows when it is back, however often people edited it meanwhile.
+        due = self.now + self.engine.back_off(1 if reason == "down" else attempts, system)
         since = old.since if old and old.reason == reason else self.now
         self.decided.pending.append(
             Pending(case.record.gid, case.record.entity, system, reason, message, since, due, attempts)
