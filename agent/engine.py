@@ -89,6 +89,8 @@ class Engine:
         self.down: dict[str, Down] = {}
         self.attempts: dict[str, int] = {}
         self.epochs: dict[str, int] = {}
+        self.sweeps: list[tuple[str, str]] = []  # (entity, system) to be looked at whole
+        self._left: list[list[Look]] = []  # pages of the sweep under way
         self.floor = 0  # rounds are numbered above what any fence holds, also when the state is new (MODEL A1)
         self.pending: dict[tuple[Gid, str], Pending] = {(p.gid, p.system): p for p in state.pending()}
         self.open_items: dict[Gid, set[str]] = {}
@@ -118,13 +120,41 @@ class Engine:
         for system in self.systems:
             try:
                 self.call(system, partial(self._recover, system))
+                self.call(system, partial(self._plan_sweeps, system))
             except Transient as error:
                 self.went_down(system, error)
 
     def round(self) -> Report:
         """One round."""
         self._wake()
-        return Round(self).run()
+        report = Round(self, self._next_page()).run()
+        report.worked |= bool(self._left) or any(s not in self.down for _, s in self.sweeps)
+        return report
+
+    def _next_page(self) -> list[Look]:
+        """The next part of a sweep that is under way."""
+        while self._left or self.sweeps:
+            if self._left:
+                return self._left.pop(0)
+            name, system = self.sweeps.pop(0)
+            if system in self.down:
+                self.sweeps.append((name, system))
+                return []
+            if self.phases[name] == contact.LIVE:
+                try:
+                    self._left = self._pages(name, system)
+                except Transient as error:
+                    self.sweeps.append((name, system))
+                    self.went_down(system, error)
+                    return []
+        return []
+
+    def _plan_sweeps(self, system: str) -> None:
+        """What capture cannot prove to have seen is swept: a gap in the log, and all that a watermark does not show."""
+        gap = self.systems[system].verify(self.state.position(system)).sweep
+        for name, entity in self.entities.items():
+            if system in entity.tables and (gap or entity.tables[system].capture == "watermark"):
+                self.sweeps.append((name, system))
 
     def settle(self, max_rounds: int = 10_000) -> list[Report]:
         """Rounds until nothing is left that is due now."""

@@ -94,6 +94,9 @@ class Planner(Engine):
         if system in self.state.unsettled():
             self.state.settle(system, landed=False, again=True)
 
+    def _plan_sweeps(self, system: str) -> None:
+        """The plan looks at every row anyway."""
+
     def remember(self, decided: Decided) -> None:
         super().remember(decided)
         for line in decided.journal:

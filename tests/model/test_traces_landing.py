@@ -13,7 +13,7 @@ from config.records import Field, Raw
 
 from .build import column
 from .conftest import MakeWorld
-from .harness import World
+from .harness import SECOND, World
 
 POINTS = ["captured", "read", "merged", "applying:a", "applying:b", "decided", "applied:a", "applied:b"]
 POINTS += ["recorded", "acknowledged"]
@@ -386,3 +386,20 @@ def test_a_swap_over_a_unique_column_lands_or_is_asked(world: MakeWorld) -> None
     w.settle()
     assert (w.get("b1"), w.get("b2")) == (2, 9)
     assert not w.reviews()
+
+
+def test_a_refused_record_is_tried_again_by_itself(world: MakeWorld) -> None:
+    """b refuses a1's value; what stood in the way goes, and nobody touches a1 again: it lands all the same (I8)."""
+    w = world(create={"a": False, "b": True})
+    w.systems["b"].tables_["thing"].unique = (1,)
+    w.load(n=1, p=1)
+    w.put("b2", m="only b", n=3, p=1)
+    w.settle()
+    w.edit("a1", n=3)
+    w.settle()
+    assert w.get("b1") == 1 and w.reviews()
+    w.edit("b2", n=4)
+    w.settle()
+    w.now += 3600 * SECOND
+    w.settle()
+    assert w.get("b1") == 3 and not w.reviews()
