@@ -112,7 +112,8 @@ class Transaction(Protocol):
     def apply(self, entity: str, writes: Sequence[Write]) -> list[Outcome]:
         """Carry out the writes of one entity; one outcome per write, in order. Set-based.
 
-        Rows are locked, compared with `expected` byte for byte and NULL-safe, written, read back. Inserts claim
+        Rows are locked, compared with `expected` byte for byte and NULL-safe, written, read back. A row that counts
+        as archived by now is CHANGED too, whatever its fields hold: only a RESTORE may land on it. Inserts claim
         their crosswalk rows first: all of `links`, and the new row's own (I2); where an update changes the row's key,
         its own crosswalk row goes with it, and the outcome says the new key. A statement that fails is bisected
         under savepoints to the failing writes (REJECTED); a unique or foreign-key refusal is tried once more after

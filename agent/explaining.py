@@ -90,7 +90,8 @@ class Explained:
 
     @property
     def settled(self) -> bool:
-        return self.record is not None and not (self.differ or self.pending or self.reviews or self.notes)
+        left = self.differ or self.pending or self.reviews or self.notes or self.down  # nobody knows what is in those
+        return self.record is not None and not left
 
 
 class Explainer:

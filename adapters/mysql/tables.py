@@ -65,11 +65,13 @@ class Bound:
             raws[i] = value
         return tuple(raws)
 
+    def archived(self, row: Sequence[Raw]) -> bool:
+        return self._archived(row[self.width + len(self.places) : -1])
+
     def reading(self, row: Sequence[Raw], offset: Stamp) -> Reading:
         """`offset`: the server's clock minus the agent's."""
         stamp = self.stamp(row[-1])
-        archived = self._archived(row[self.width + len(self.places) : -1])
-        return Reading(self.key(row), self.raws(row), archived, None if stamp is None else stamp - offset)
+        return Reading(self.key(row), self.raws(row), self.archived(row), None if stamp is None else stamp - offset)
 
     def canonical(self, raws: Sequence[Raw], fields: Sequence[int]) -> tuple[Value, ...]:
         """These fields in canonical form; what does not convert is None, which is equal to nothing."""

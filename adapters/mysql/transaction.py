@@ -127,7 +127,7 @@ class MariaTransaction:
                 outcomes[i] = Outcome(Landing.MISSING, write.key)
                 continue
             before = bound.raws(row)
-            if self._holds(bound, write, before):
+            if self._holds(bound, write, row):
                 jobs += self._encoded(bound, Job(i, write, before), outcomes)
             else:
                 outcomes[i] = Outcome(Landing.CHANGED, write.key, before)
@@ -139,9 +139,10 @@ class MariaTransaction:
         return [j for j in jobs if j.place not in outcomes]
 
     @staticmethod
-    def _holds(bound: Bound, write: Write, before: tuple[Raw, ...]) -> bool:
-        if write.expected is None:
-            return False
+    def _holds(bound: Bound, write: Write, row: Sequence[Raw]) -> bool:
+        if write.expected is None or (write.kind is not WriteKind.RESTORE and bound.archived(row)):
+            return False  # what people archived meanwhile counts as gone
+        before = bound.raws(row)
         whole = write.kind in (WriteKind.DELETE, WriteKind.ARCHIVE)
         fields: Iterable[int] = bound.places if whole else write.values
         return all(before[i] == write.expected[i] for i in fields)

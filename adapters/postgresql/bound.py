@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from adapters.convert import POSTGRESQL, Encoder, constant, decoder, encoder
 from adapters.keys import pack, params, unpack
@@ -27,6 +27,13 @@ WHERE a.attrelid = $1::regclass AND a.attnum > 0 AND NOT a.attisdropped
 """
 
 
+class Held(NamedTuple):
+    """What a row holds."""
+
+    raws: Raws
+    archived: bool
+
+
 class Bound:
     """Rows are selected as `keys`, then `raws`: all as the server's own text, which is exact (I3)."""
 
@@ -38,7 +45,8 @@ class Bound:
         """What `accord_changes.tbl` holds for this table."""
         self.columns: list[tuple[int, Column]] = [(i, c) for i, c in enumerate(table.columns) if c is not None]
         self.width = len(table.key)
-        self._gone = archived(table) if table.archive or table.restore else None
+        self.archives = bool(table.archive or table.restore)
+        self._gone = archived(table) if self.archives else None
         self._stamp = modified_stamp(table)
         self._whole = len(self.columns) == len(table.columns)
         self.decoders: tuple[Decoder | None, ...] = tuple(
@@ -61,22 +69,27 @@ class Bound:
         return ", ".join(f"t.{quote(c.name)}::text" for _, c in self.columns) or "NULL"
 
     @cached_property
+    def whole(self) -> str:
+        """Raws, and those columns that tell whether it is archived: what `held` takes apart."""
+        return ", ".join([self.raws, *(f"t.{quote(c.name)}::text" for c in archive_columns(self.table))])
+
+    @cached_property
     def selected(self) -> str:
-        """Keys, raws, those columns that tell whether it is archived, its own time: what `reading` takes apart."""
-        archive = [f"t.{quote(c.name)}::text" for c in archive_columns(self.table)]
-        modified = f"{self.modified}::text" if self.modified else "NULL"
-        return ", ".join([self.keys, self.raws, *archive, modified])
+        """Keys, the whole, its own time: what `reading` takes apart."""
+        return ", ".join([self.keys, self.whole, f"{self.modified}::text" if self.modified else "NULL"])
 
     def reading(self, row: Sequence[Any], offset: Stamp) -> Reading:
         """`offset`: the server's clock minus the agent's."""
-        end = self.width + max(len(self.columns), 1)
         stamp = None if row[-1] is None else self._stamp(row[-1])
         return Reading(
-            self.key(row),
-            self.spread(row[self.width : end]),
-            self._gone is not None and self._gone(row[end:-1]),
-            None if stamp is None else stamp - offset,
+            self.key(row), *self.held(row[self.width : -1]), modified=None if stamp is None else stamp - offset
         )
+
+    def held(self, texts: Sequence[Raw]) -> Held:
+        if self._gone is None:
+            return Held(self.spread(texts), False)
+        end = max(len(self.columns), 1)
+        return Held(self.spread(texts[:end]), self._gone(texts[end:]))
 
     def key(self, row: Sequence[Any]) -> Key:
         """The key of a row that begins with `keys`."""

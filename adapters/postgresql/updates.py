@@ -1,8 +1,9 @@
 """Rows that are there: updated, archived, restored, deleted. Compare and set, set by set, read back (I3, I4).
 
 The usual update is one statement: the rows are compared and written at once, and RETURNING shows what is stored. When
-a column that was not written differs from the reading, only a look at the locked row *before* the write tells a
-side effect of our statement from somebody else's edit: then the batch is undone, and done again with locks.
+a column that was not written differs from the reading, or the row turns out to be archived, only a look at the locked
+row *before* the write tells a side effect of our statement from what somebody else did: then the batch is undone, and
+done again with locks.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import Any
 
-from adapters.postgresql.bound import Bound, Raws
-from adapters.postgresql.errors import Refused
+import psycopg
+
+from adapters.postgresql.bound import Bound, Held, Raws
+from adapters.postgresql.errors import Refused, refusal
 from adapters.postgresql.reading import encoded, encoders, stored_now
 from adapters.postgresql.session import Session
 from adapters.postgresql.sql import array, cast, qualified, quote, unnest
@@ -37,7 +40,7 @@ class Batch:
         self._disturbed = disturbed
         self._noisy = noisy
         self._texts: dict[int, list[str | None]] = {}
-        self._loosened: dict[int, Raws] = {}
+        self._loosened: dict[int, Held] = {}
         self._going = {w.key for w in writes if w.kind is WriteKind.DELETE}
 
     def run(self, some: Sequence[int]) -> dict[int, Outcome]:
@@ -63,12 +66,16 @@ class Batch:
         texts = self._encoded(some, fields)
         pairs = self._constants(kind, fields)
         known = all(self._writes[i].expected is not None for i in some) and not self._loosened
-        if self._disturbed[self._bound.tag] < DISTURBED and known and (pairs or fields):
+        able = kind is not WriteKind.ARCHIVE and known and (pairs or fields)  # afterwards every row is archived
+        if able and self._disturbed[self._bound.tag] < DISTURBED:
             try:
                 with self._session.savepoint():
                     return self._at_once(kind, fields, some, texts, pairs)
             except _Disturbed:
                 self._disturbed[self._bound.tag] += 1
+            except psycopg.Error as error:
+                if len(some) > 1 or not self._bound.archives or refusal(error) is None:
+                    raise  # else: what is refused may be archived by now
         return self._locked(kind, fields, some, texts, pairs)
 
     def _at_once(
@@ -90,15 +97,15 @@ class Batch:
         arrays = [array([e[i] for e in expected]) for i in compared]
         stored = self._set(fields, some, texts, pairs, old, same, arrays)
         if self._noisy:
-            stored = self._again(some, stored)
+            stored = self._again(stored)
         others = [f for f, _ in bound.columns if f not in fields]
         unwritten: Callable[[Raws], Any] = itemgetter(*others) if others else lambda raws: None
         outcomes: dict[int, Outcome] = {}
         for i, before in zip(some, expected, strict=True):
             if i not in stored:
                 continue
-            key, after = stored[i]
-            if unwritten(after) != unwritten(before):
+            key, (after, archived) = stored[i]
+            if unwritten(after) != unwritten(before) or (archived and kind is WriteKind.UPDATE):
                 raise _Disturbed
             outcomes[i] = Outcome(Landing.LANDED, key, before, after)
         left = [i for i in some if i not in outcomes]
@@ -108,7 +115,7 @@ class Batch:
         self, kind: WriteKind, fields: Sequence[int], left: Sequence[int], pairs: Sequence[str]
     ) -> dict[int, Outcome]:
         """Rows that the statement passed over: gone, changed, or (rarely) skipped by a trigger or changed back."""
-        outcomes = self._judged(self._rows(left), left, self._compared(kind, fields))
+        outcomes = self._judged(kind, fields, self._rows(left), left)
         again = [i for i in left if i not in outcomes]
         texts = self._encoded(again, fields)
         return outcomes | (self._locked(kind, fields, again, texts, pairs) if again else {})
@@ -122,10 +129,9 @@ class Batch:
         pairs: Sequence[str],
     ) -> dict[int, Outcome]:
         """Lock, compare, write, read back."""
-        before = self._rows(some, "FOR NO KEY UPDATE OF t") | {
-            i: raws for i, raws in self._loosened.items() if i in some
-        }
-        outcomes = self._judged(before, some, self._compared(kind, fields))
+        found = self._rows(some, "FOR NO KEY UPDATE OF t") | {i: h for i, h in self._loosened.items() if i in some}
+        outcomes = self._judged(kind, fields, found, some)
+        before = {i: held.raws for i, held in found.items()}
         good = [(i, t) for i, t in zip(some, texts, strict=True) if i not in outcomes]
         if not good:
             return outcomes
@@ -137,8 +143,8 @@ class Batch:
         if len(stored) < len(indexes):
             raise Refused(SKIPPED, "look at the triggers of the table")
         if self._noisy:
-            stored = self._again(indexes, stored)
-        return outcomes | {i: Outcome(Landing.LANDED, stored[i][0], before[i], stored[i][1]) for i in indexes}
+            stored = self._again(stored)
+        return outcomes | {i: Outcome(Landing.LANDED, stored[i][0], before[i], stored[i][1].raws) for i in indexes}
 
     def _set(
         self,
@@ -149,7 +155,7 @@ class Batch:
         names: Sequence[str] = (),
         tests: Sequence[str] = (),
         arrays: Sequence[str] = (),
-    ) -> dict[int, tuple[Key, Raws]]:
+    ) -> dict[int, tuple[Key, Held]]:
         """Write `fields` and `pairs` where `tests` hold; what is stored in the rows that were written."""
         bound = self._bound
         new = [f"accord_n{n}" for n in range(len(fields))]
@@ -161,10 +167,10 @@ class Batch:
         rows = self._session.raw(
             f"UPDATE {bound.name} AS t SET {', '.join([*sets, *pairs])}"
             f" FROM {unnest([*bound.names, *new, *names], ordinal='accord_i')}"
-            f" WHERE {' AND '.join([bound.on, *tests])} RETURNING s.accord_i, {bound.keys}, {bound.raws}",
+            f" WHERE {' AND '.join([bound.on, *tests])} RETURNING s.accord_i, {bound.keys}, {bound.whole}",
             [array(c) for c in keys] + [array(list(c)) for c in zip(*texts, strict=True)] + list(arrays),
         )
-        return {some[i - 1]: (bound.key(row), bound.spread(row[bound.width :])) for i, *row in rows}
+        return {some[i - 1]: (bound.key(row), bound.held(row[bound.width :])) for i, *row in rows}
 
     def _constants(self, kind: WriteKind, fields: Sequence[int]) -> list[str]:
         """SET clauses of what is written on every write, and of what archives or restores."""
@@ -182,33 +188,39 @@ class Batch:
         whole = kind in (WriteKind.ARCHIVE, WriteKind.DELETE)
         return [i for i, _ in self._bound.columns] if whole else fields
 
-    def _judged(self, rows: dict[int, Raws], some: Iterable[int], compared: Sequence[int]) -> dict[int, Outcome]:
-        """Outcomes of those that may not be written: the row is gone, or holds something else than was merged."""
+    def _judged(
+        self, kind: WriteKind, fields: Sequence[int], rows: dict[int, Held], some: Iterable[int]
+    ) -> dict[int, Outcome]:
+        """Outcomes of those that may not be written: the row is gone, is archived by now (which counts as gone), or
+        holds something else than was merged."""
+        compared = self._compared(kind, fields)
         outcomes: dict[int, Outcome] = {}
         for i in some:
-            write, raws = self._writes[i], rows.get(i)
-            if raws is None:
+            write, held = self._writes[i], rows.get(i)
+            if held is None:
                 outcomes[i] = Outcome(Landing.MISSING, write.key)
-            elif write.expected is not None and any(raws[f] != write.expected[f] for f in compared):
-                outcomes[i] = Outcome(Landing.CHANGED, write.key, before=raws)
+            elif (held.archived and kind is not WriteKind.RESTORE) or (
+                write.expected is not None and any(held.raws[f] != write.expected[f] for f in compared)
+            ):
+                outcomes[i] = Outcome(Landing.CHANGED, write.key, before=held.raws)
         return outcomes
 
-    def _rows(self, some: Sequence[int], lock: str = "") -> dict[int, Raws]:
+    def _rows(self, some: Sequence[int], lock: str = "") -> dict[int, Held]:
         bound = self._bound
         keys = bound.split([self._writes[i].key or "" for i in some])
         # Locked in one order everywhere, so that two batches do not wait for each other.
         order = " ORDER BY " + ", ".join(f"t.{quote(c.name)}" for c in bound.table.key) if lock else ""
         rows = self._session.raw(
-            f"SELECT s.accord_i, {bound.raws} FROM {unnest(bound.names, ordinal='accord_i')}"
+            f"SELECT s.accord_i, {bound.whole} FROM {unnest(bound.names, ordinal='accord_i')}"
             f" JOIN {bound.name} t ON {bound.on}{order} {lock}",
             [array(c) for c in keys],
         )
-        return {some[i - 1]: bound.spread(row) for i, *row in rows}
+        return {some[i - 1]: bound.held(row) for i, *row in rows}
 
-    def _again(self, some: Sequence[int], stored: dict[int, tuple[Key, Raws]]) -> dict[int, tuple[Key, Raws]]:
+    def _again(self, stored: dict[int, tuple[Key, Held]]) -> dict[int, tuple[Key, Held]]:
         """Read once more what triggers may have changed after the statement; a row that they deleted stays as read."""
         now = stored_now(self._session, self._bound, [key for key, _ in stored.values()])
-        return {i: (key, now.get(key, raws)) for i, (key, raws) in stored.items()}
+        return {i: (key, held._replace(raws=now.get(key, held.raws))) for i, (key, held) in stored.items()}
 
     def _encoded(self, some: Sequence[int], fields: Sequence[int]) -> list[list[str | None]]:
         missing = [i for i in some if i not in self._texts]
@@ -228,6 +240,7 @@ class Batch:
         if not names:
             return
         self._loosened = self._rows(updates, "FOR UPDATE OF t")
+        updates = [i for i, held in self._loosened.items() if not held.archived]
         self._session.raw(
             f"UPDATE {bound.name} AS t SET {', '.join(f'{quote(n)} = NULL' for n in names)}"
             f" FROM {unnest(bound.names)} WHERE {bound.on}",
@@ -240,7 +253,7 @@ class Batch:
         """Lock, compare all that is mapped, see that nothing goes with it, delete."""
         bound = self._bound
         before = self._rows(some, "FOR UPDATE OF t")
-        outcomes = self._judged(before, some, self._compared(WriteKind.DELETE, ()))
+        outcomes = self._judged(WriteKind.DELETE, (), before, some)
         good = [i for i in some if i not in outcomes]
         for foreign in bound.table.info.referenced_by:
             if foreign.on_delete in CASCADES and good:
@@ -254,7 +267,7 @@ class Batch:
             )
             if len(gone) < len(good):
                 raise Refused(SKIPPED, "look at the triggers of the table")
-        return outcomes | {i: Outcome(Landing.LANDED, self._writes[i].key, before=before[i]) for i in good}
+        return outcomes | {i: Outcome(Landing.LANDED, self._writes[i].key, before=before[i].raws) for i in good}
 
     def _children(self, foreign: ForeignKey, some: Sequence[int]) -> dict[int, Outcome]:
         """Deletes that would take rows of other tables with them, or cut them off: those are deleted by key, never by
@@ -284,4 +297,4 @@ class Batch:
 
 
 class _Disturbed(Exception):
-    """A column that was not written differs from the reading."""
+    """A column that was not written differs from the reading, or the row is archived."""

@@ -80,9 +80,11 @@ class Bound:
             raws[i] = value
         return tuple(raws)
 
+    def archived(self, row: Row) -> bool:
+        return self._archived(row[self.width + len(self.places) : -1])
+
     def reading(self, row: Row) -> Reading:
-        gone = self._archived(row[self.width + len(self.places) : -1])
-        return Reading(self.key(row), self.raws(row), gone, self._stamp(row[-1]))
+        return Reading(self.key(row), self.raws(row), self.archived(row), self._stamp(row[-1]))
 
     # --- keys --------------------------------------------------------------------------------------------------------
 

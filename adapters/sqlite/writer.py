@@ -88,16 +88,17 @@ class SqliteTransaction:
                 outcomes[i] = Outcome(Landing.MISSING, write.key)
                 continue
             before = bound.raws(row)
-            if self._holds(bound, write, before):
+            if self._holds(bound, write, row):
                 jobs.append(Job(i, write, before))
             else:
                 outcomes[i] = Outcome(Landing.CHANGED, write.key, before)
         return children.refuse(self._session, bound, jobs, outcomes)
 
     @staticmethod
-    def _holds(bound: Bound, write: Write, before: tuple[Raw, ...]) -> bool:
-        if write.expected is None:
-            return False
+    def _holds(bound: Bound, write: Write, row: Row) -> bool:
+        if write.expected is None or (write.kind is not WriteKind.RESTORE and bound.archived(row)):
+            return False  # what people archived meanwhile counts as gone
+        before = bound.raws(row)
         whole = write.kind in (WriteKind.DELETE, WriteKind.ARCHIVE)
         return all(same(before[i], write.expected[i]) for i in (bound.places if whole else write.values))
 

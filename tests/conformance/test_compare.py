@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from config.errors import Transient
 from config.records import Landing, Value, WriteKind
 from tests.conformance.backend import Backend, Database
-from tests.conformance.world import World, customers
+from tests.conformance.world import CUSTOMER, FIELDS, World, customers
 
 
 @pytest.fixture
@@ -69,6 +70,73 @@ def test_a_row_that_is_gone_is_missing(world: World) -> None:
     writes = [world.update("customer", "1", {"name": "N"}), world.change(WriteKind.DELETE, "customer", "2")]
     world.db.app("DELETE FROM customer")
     assert [o.landing for o in world.apply("customer", *writes)] == [Landing.MISSING, Landing.MISSING]
+
+
+FLAG = {"archive": {"deleted": 1}, "restore": {"deleted": 0}}
+
+
+def archivable(backend: Backend, db: Database, count: int = 3, **options: Any) -> World:
+    """Customers c1, c2 … with unique emails; `deleted` says which are archived."""
+    world = World(backend, db)
+    world.create("customer", {**CUSTOMER, "deleted": "int DEFAULT 0"}, "UNIQUE (email)")
+    for n in range(1, count + 1):
+        db.sql("INSERT INTO customer (id, name, email) VALUES (?, ?, ?)", n, f"c{n}", f"{n}@x")
+    return world.bind({"customer": ("customer", FIELDS, options or FLAG)}).start()
+
+
+@pytest.mark.parametrize("restore", [True, False])
+@pytest.mark.parametrize("kind", [WriteKind.UPDATE, WriteKind.DELETE, WriteKind.ARCHIVE])
+def test_nothing_lands_on_a_row_that_was_archived_meanwhile(
+    backend: Backend, db: Database, kind: WriteKind, restore: bool
+) -> None:
+    """It counts as gone now; its fields are as they were. Again and again: no adapter gets used to it."""
+    world = archivable(backend, db, 4, **(FLAG if restore else {"archive": {"deleted": 1}}))
+    values: dict[str, Value] = {"name": "N"} if kind is WriteKind.UPDATE else {}
+    for n in range(1, 5):
+        writes = [world.change(kind, "customer", str(n), values), world.update("customer", "4", {"credit": Decimal(n)})]
+        db.app("UPDATE customer SET deleted = 1 WHERE id = ?", n)
+        outcomes = world.apply("customer", *writes[: 2 if n < 4 else 1])
+        assert [o.landing for o in outcomes] == [Landing.CHANGED, Landing.LANDED][: len(outcomes)]
+        assert world.named("customer", outcomes[0].before)["name"] == f"c{n}"
+    rows = db.sql("SELECT name, email, deleted, note FROM customer ORDER BY id")
+    assert rows == [(f"c{n}", f"{n}@x", 1, None) for n in range(1, 5)]
+    assert db.sql("SELECT credit = 3 FROM customer WHERE id = 4")[0][0]
+
+
+def test_an_archived_row_is_no_refusal(backend: Backend, db: Database) -> None:
+    """What the database would have refused, and values that are swapped, are not asked of a row that is gone."""
+    world = archivable(backend, db, 5)
+    emails = {"1": "2@x", "2": "1@x", "3": "4@x"}
+    writes = [world.update("customer", key, {"email": email}) for key, email in emails.items()]
+    db.app("UPDATE customer SET deleted = 1 WHERE id IN (2, 3)")
+    assert world.apply("customer", writes[2])[0].landing is Landing.CHANGED
+    outcomes = world.apply("customer", *writes, world.update("customer", "5", {"email": "5@y"}))
+    expected = [Landing.REJECTED, Landing.CHANGED, Landing.CHANGED, Landing.LANDED]
+    assert [o.landing for o in outcomes] == expected
+    rows = db.sql("SELECT email, deleted FROM customer ORDER BY id")
+    assert rows == [("1@x", 0), ("2@x", 1), ("3@x", 1), ("4@x", 0), ("5@y", 0)]
+
+
+def test_a_restore_lands_on_an_archived_row_and_on_one_that_is_alive_again(backend: Backend, db: Database) -> None:
+    world = archivable(backend, db)
+    db.sql("UPDATE customer SET deleted = 1 WHERE id < 3")
+    writes = [world.change(WriteKind.RESTORE, "customer", key, {"name": "N"}) for key in ("1", "2", "3")]
+    db.app("UPDATE customer SET deleted = 0 WHERE id = 1")
+    assert [o.landing for o in world.apply("customer", *writes)] == [Landing.LANDED] * 3
+    assert db.sql("SELECT name, deleted FROM customer ORDER BY id") == [("N", 0)] * 3
+
+
+def test_an_update_that_archives_by_the_applications_own_trigger_lands(backend: Backend, db: Database) -> None:
+    """The row was alive when it was written: what the application makes of it then is its own affair."""
+    world = World(backend, db)
+    world.create("customer", {**CUSTOMER, "state": "text"})
+    db.define(*backend.upper_trigger("customer", "state", "id"))
+    db.sql("INSERT INTO customer (id, name) VALUES (1, 'ann')")
+    options = {"archive": {"state": "GONE"}, "stamp": {"state": "gone"}}
+    world.bind({"customer": ("customer", FIELDS, options)}).start()
+    (outcome,) = world.apply("customer", world.update("customer", "1", {"name": "bob"}))
+    assert outcome.landing is Landing.LANDED
+    assert db.sql("SELECT name, state FROM customer") == [("bob", "GONE")]
 
 
 def test_one_of_many_was_changed(backend: Backend, db: Database) -> None:

@@ -45,6 +45,10 @@ def test_kinds_of_columns(world: World) -> None:
     assert info.columns["c_char10"].padded
     assert info.columns["c_datetime"].fraction == 6
     assert info.columns["c_seconds"].fraction == 0
+    assert info.columns["c_time"].fraction == 6
+    assert info.columns["c_zoned"].fraction == 6
+    assert info.columns["c_zoned"].zoned is (world.backend.types["zoned"] != world.backend.types["datetime"])
+    assert not info.columns["c_datetime"].zoned
 
 
 def test_null_defaults_and_generated_keys(world: World) -> None:

@@ -194,6 +194,24 @@ def test_a_default_stands_where_no_null_may(backend: Backend, db: Database) -> N
     assert db.sql("SELECT n, m, s FROM t") == [(7, None, "")]
 
 
+def test_a_constant_stands_where_a_record_has_no_value(backend: Backend, db: Database) -> None:
+    """A field's column that `insert` fills, too: an insert that does not name it gets the constant, another its own."""
+    world = World(backend, db)
+    world.create("t", {"id": "auto", "name": "text", "kind": "text NOT NULL", "n": "int"})
+    options = {"insert": {"kind": "it's new", "n": "sql:1 + 2"}}
+    world.bind({"t": ("t", {"name": "name", "kind": "kind", "n": "n"}, options)}).start()
+    given: list[dict[str, Any]] = [{}, {"kind": "own"}, {"n": 9}, {"kind": "own", "n": 9}, {"n": None}]
+    outcomes = world.apply("t", *(world.insert("t", {"name": f"r{i}", **more}) for i, more in enumerate(given)))
+    assert [o.landing for o in outcomes] == [Landing.LANDED] * len(given)
+    rows = db.sql("SELECT name, kind, n FROM t ORDER BY name")
+    assert rows == [
+        ("r0", "it's new", 3), ("r1", "own", 3), ("r2", "it's new", 9), ("r3", "own", 9), ("r4", "it's new", None)
+    ]  # fmt: skip
+    assert [world.named("t", o.after) for o in outcomes] == [
+        dict(zip(("name", "kind", "n"), r, strict=True)) for r in rows
+    ]
+
+
 def test_a_column_that_nothing_fills_is_refused_with_a_hint(backend: Backend, db: Database) -> None:
     world = World(backend, db)
     world.create("t", {"id": "auto", "name": "text", "must": "int NOT NULL"})

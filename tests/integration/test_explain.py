@@ -146,6 +146,15 @@ def test_a_system_that_does_not_answer(settled: Pair) -> None:
     settled.until("all is settled", lambda: settled.accord("explain", "customer", "crm:a1").code == DONE)
 
 
+def test_nobody_can_say_that_a_system_agrees_which_was_not_asked(settled: Pair) -> None:
+    for name in ("erp.db", "crm.db"):
+        (settled.folder / name).rename(settled.folder / f"away-{name}")
+        found = explain(settled, "crm:a1", LOOK)
+        assert name[:3] in found["down"]
+        assert found["by_name"]["name"]["agreed"] == "Acme"
+        assert "the same everywhere" not in text(settled, "crm:a1")
+
+
 def test_a_field_in_review_says_how_to_resolve_it(settled: Pair) -> None:
     settled.edit(ENTITY, '{ crm = "phone", erp = "tel" }', '{ crm = "phone", erp = "tel", conflict = "review" }')
     settled.erp("UPDATE party SET tel = '222' WHERE mail = 'i@acme'")

@@ -131,6 +131,23 @@ def test_what_cannot_be_resolved_says_what_to_do_instead(pair: Pair) -> None:
     assert items(pair) == []
 
 
+def test_a_counter_has_no_side_to_take(pair: Pair) -> None:
+    for sql, table in ((pair.crm, "accounts"), (pair.erp, "party")):
+        sql(f"ALTER TABLE {table} ADD COLUMN points INTEGER")
+    pair.crm("UPDATE accounts SET points = 5 WHERE id = 'a1'")
+    pair.erp("UPDATE party SET points = 7 WHERE mail = 'i@acme'")
+    fields = (pair.folder / ENTITY).read_text()
+    pair.write(ENTITY, f'{fields}points = {{ crm = "points", erp = "points", conflict = "sum" }}\n')
+    pair.accord("prepare", exits=DONE)
+    pair.crm("UPDATE accounts SET phone = '8' WHERE id = 'a1'")
+    pair.accord("run", "--once", exits=LOOK)
+    (item,) = items(pair)
+    assert (item["kind"], item["field"]) == ("conflict", "points")
+    done = pair.accord("review", "resolve", str(item["id"]), "--take", "crm", exits=USAGE)
+    assert "is about a counter" in done.err
+    assert pair.erp("SELECT points FROM party WHERE mail = 'i@acme'") == [(7,)]
+
+
 def test_retry_looks_at_a_refused_record_again(pair: Pair) -> None:
     pair.erp("CREATE TRIGGER no BEFORE UPDATE OF tel ON party BEGIN SELECT RAISE(ABORT, 'closed today'); END")
     pair.crm("UPDATE accounts SET phone = '5' WHERE id = 'a1'")
