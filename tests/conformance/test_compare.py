@@ -122,7 +122,9 @@ def test_a_restore_lands_on_an_archived_row_and_on_one_that_is_alive_again(backe
     db.sql("UPDATE customer SET deleted = 1 WHERE id < 3")
     writes = [world.change(WriteKind.RESTORE, "customer", key, {"name": "N"}) for key in ("1", "2", "3")]
     db.app("UPDATE customer SET deleted = 0 WHERE id = 1")
-    assert [o.landing for o in world.apply("customer", *writes)] == [Landing.LANDED] * 3
+    assert [o.landing for o in world.apply("customer", writes[2], writes[0])] == [Landing.LANDED] * 2
+    db.app("UPDATE customer SET note = 'x', credit = 7 WHERE id = 2")  # beside it
+    assert world.apply("customer", writes[1])[0].landing is Landing.LANDED
     assert db.sql("SELECT name, deleted FROM customer ORDER BY id") == [("N", 0)] * 3
 
 
