@@ -103,8 +103,10 @@ class Check:
         if table.write:
             pairs = ", ".join(f"{quote(n)} = {quote(n)}" for n in dict.fromkeys(written))
             tries["UPDATE"] = f"UPDATE {name} SET {pairs} WHERE 1 = 0" if pairs else "SELECT 1"
+        if table.write and table.creates:
             names = ", ".join(map(quote, dict.fromkeys([*mapped, *table.insert, *table.stamp])))
             tries["INSERT"] = f"INSERT INTO {name} ({names}) SELECT {names} FROM {name} WHERE 1 = 0"
+        if table.write and table.deletes:
             tries["DELETE"] = f"DELETE FROM {name} WHERE 1 = 0"
         missing = [right for right, text in tries.items() if not self._explains(text)]
         if bound.captured and not self._granted("TRIGGER", bound.database, table.name):

@@ -99,12 +99,13 @@ class Check:
         if table.write:
             keys = {c.name for c in table.key}
             wanted["UPDATE"] = [n for n in (*mapped, *table.stamp) if n not in keys]
-            wanted["INSERT"] = [*mapped, *table.insert, *table.stamp]
+            if table.creates:
+                wanted["INSERT"] = [*mapped, *table.insert, *table.stamp]
         if missing := self._missing_grants(bound, wanted):
             text = f"the account lacks {', '.join(missing)} on the table {table.name}"
             hint = f"run as its owner: GRANT {', '.join(missing)} ON {bound.name} TO {self._who};"
             yield self._problem("privilege", text, hint, bound)
-        if table.write and table.new_key is None:
+        if table.write and table.creates and table.new_key is None:
             names = array([c.name for c in table.key])
             for (sequence,) in self._session.query(SEQUENCES, [bound.name, names]):
                 text = f"the account may not take numbers from {sequence}, which makes the keys of {table.name}"
@@ -125,7 +126,7 @@ class Check:
             ]
             if lacking:
                 missing.append(f"{right} ({', '.join(map(quote, lacking))})")
-        whole = (["DELETE"] if bound.table.write else []) + (
+        whole = (["DELETE"] if bound.table.write and bound.table.deletes else []) + (
             ["TRIGGER"] if bound.table.capture == "trigger" and not self._prepared else []
         )
         for right in whole:

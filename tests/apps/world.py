@@ -23,7 +23,7 @@ PATIENCE = 60.0
 # What a DBA grants: the mapped table, what the constants of the mapping read, and a place for Accord's own objects.
 ERP_GRANTS = (
     "GRANT CREATE ON DATABASE tryton TO accord",
-    "GRANT SELECT, INSERT, UPDATE, DELETE, TRIGGER ON party_party TO accord",
+    "GRANT SELECT, INSERT, UPDATE, TRIGGER ON party_party TO accord",
     "GRANT USAGE ON SEQUENCE party_party_id_seq, ir_sequence_1 TO accord",
     "GRANT SELECT (id, login) ON res_user TO accord",
 )
