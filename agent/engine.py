@@ -260,6 +260,8 @@ class Engine:
         if any(e.tables[system].write for e in self.entities.values() if system in e.tables):
             if system not in self.epochs:
                 self.epochs[system] = adapter.take_fence(self.name).epoch
+            if system in self.state.unsettled():  # a COMMIT may still be under way there: its lock is waited for
+                adapter.begin(Fence(self.name, self.epochs[system], 0)).rollback()
             self._compare_fence(system, adapter.fence())
         self.attempts.pop(system, None)
 

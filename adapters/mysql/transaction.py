@@ -21,7 +21,7 @@ from adapters.mysql.objects import Names
 from adapters.mysql.reader import rows_of
 from adapters.mysql.sql import chunks, qualified, quote, values
 from adapters.mysql.tables import VALUE, Bound
-from config.errors import Problem, Taken
+from config.errors import Problem, Taken, Transient
 from config.records import Crosswalk, Fence, ForeignKey, Key, Landing, Outcome, Raw, Write, WriteKind
 
 WOULD = {"cascade": "would be deleted with it", "set null": "would lose the reference"}
@@ -105,6 +105,9 @@ class MariaTransaction:
             links.remove(self._session, self._names, rows)
 
     def commit(self) -> None:
+        if not self._session.open:  # a new connection would commit nothing, and say that it had
+            text = "the connection was lost, and the transaction with it"
+            raise Transient(Problem("lost", text, "it is tried again by itself", system=self._session.name))
         self._session.query("COMMIT")
 
     def rollback(self) -> None:

@@ -62,7 +62,9 @@ class Session:
     def commit(self) -> None:
         """Durable on return. `Transient` when the server rolled back instead, or did not answer."""
         with self.errors():
-            cursor = self._alive().execute("COMMIT")
+            if self._connection is None:  # a new one would commit nothing, and say that it had
+                raise psycopg.OperationalError("the connection was lost, and the transaction with it")
+            cursor = self._connection.execute("COMMIT")
             if cursor.statusmessage != "COMMIT":
                 raise psycopg.OperationalError("the server rolled the transaction back instead of committing it")
 
