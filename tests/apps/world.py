@@ -180,7 +180,7 @@ class World:
 
     def _place(self) -> dict[str, Any]:
         mine = {"PYTHONPATH": str(ROOT), "CRM_PASSWORD": PASSWORD, "ERP_PASSWORD": PASSWORD}
-        return {"cwd": self.folder, "env": os.environ | mine}
+        return {"cwd": self.folder, "env": os.environ | mine | {"COLUMNS": "200"}}
 
     @property
     def _log(self) -> Path:
