@@ -103,7 +103,10 @@ def _updates(entity: Entity, record: Record, fresh: list[str], live: list[str], 
         if image is None or version is None:
             continue
         for i, column in enumerate(entity.tables[s].columns):
-            behind = version.stamps[i] > image.stamps[i] and image.values[i] != version.values[i]
+            # A value of its own that lost by the order of the systems may bear the later stamp: it had not seen the
+            # winner all the same. Where another system owns the field it may be an override, which does not count.
+            later = version.stamps[i] > image.stamps[i] or entity.fields[i].owner is None
+            behind = later and image.values[i] != version.values[i]
             if column is not None and behind and version.origins[i] != s:
                 unseen.add(version.origins[i] if version.origins[i] in live else live[0])
     waiting = any(name != UNIT for name in record.frozen)

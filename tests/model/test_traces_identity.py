@@ -10,7 +10,7 @@ from config.records import Field
 
 from .build import make_entity
 from .conftest import MakeWorld
-from .harness import World
+from .harness import SECOND, World, next_step
 
 # --- A4: matching is mutual, and looks at linked rows too ------------------------------------------------------------
 
@@ -518,3 +518,17 @@ def test_a_reference_follows_its_record(world: MakeWorld) -> None:
     w.settle()
     assert w.get("a1", "t", "part") is None
     w.still()
+
+
+def test_a_delete_that_had_not_seen_the_winner_of_a_tie(world: MakeWorld) -> None:
+    """a:n=2, then b:n=3 within the tolerance: a wins by rank, later stamp or not; b deletes before it hears of it."""
+    w = world(delete_conflict="update_wins", engine={"tolerance": 3 * SECOND})
+    w.load(n=1, p=1)
+    w.settle()
+    base = next_step(w.now, 3)
+    w.edit("a1", at=base, n=2)
+    w.edit("b1", at=base + 2, n=3)
+    w.round(decided=lambda: setattr(w.systems["b"], "lose_commit", "lost"))
+    w.delete("b1")
+    w.settle()
+    assert w.column("a") == w.column("b") == [2]
