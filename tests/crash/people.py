@@ -24,11 +24,17 @@ AGAIN_MARIA = (1205, 1213, 1020)  # lock wait timeout, deadlock, record has chan
 GONE_MARIA = (2003, 2006, 2013, 0)  # the server does not answer, or has gone away
 
 _numbers = itertools.count(1)
+_codes = itertools.count(1)
 
 
 def fresh(system: str) -> str:
     """A value that nobody has entered before."""
     return f"{system}{next(_numbers)}"
+
+
+def fresh_code(system: str) -> str:
+    """Of a new record; every other one is even."""
+    return f"{system}-{next(_codes)}"
 
 
 class People(threading.Thread):
@@ -136,7 +142,7 @@ class People(threading.Thread):
 
     def add_customer(self, cursor: Any) -> bool:
         """Those whose number is odd may be deleted again; they get no visits."""
-        code = fresh(self.place.system)
+        code = fresh_code(self.place.system)
         values = {f: fresh(self.place.system) for f in TEXTS["customer"]}
         self.insert(cursor, "customer", {"code": code, **values})
         for field, value in values.items():
@@ -154,7 +160,7 @@ class People(threading.Thread):
         if not customers:
             return False
         key, code = self.random.choice(customers)
-        number, subject = number or fresh(self.place.system), fresh(self.place.system)
+        number, subject = number or fresh_code(self.place.system), fresh(self.place.system)
         columns = {"number": number, "customer": key, "subject": subject}
         if not self.insert(cursor, "visit", columns, unless_there=True):
             return False
