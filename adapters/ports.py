@@ -168,7 +168,10 @@ class System(Reader, Capture, Protocol):
         ...
 
     def prepared(self) -> list[Problem]:
-        """Is what `prepare` makes there, and made for the tables as they are mapped now? Reads only."""
+        """Is what `prepare` makes there, and made for the tables as they are mapped now? Reads only.
+
+        The code of each problem is "not-prepared" where nothing of Accord's is there yet, else "prepared-differs".
+        """
         ...
 
     def prepare_sql(self) -> str:

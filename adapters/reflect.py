@@ -21,7 +21,7 @@ Refine = Callable[[str | None, str, Mapping[str, Column], tuple[str, ...]], Mapp
 
 _SIZES = {"TINYINT": 8, "SMALLINT": 16, "SMALLINTEGER": 16, "MEDIUMINT": 24, "BIGINT": 64, "BIGINTEGER": 64}
 _TEXTUAL = ("CITEXT", "INET", "CIDR", "MACADDR", "MACADDR8", "XML", "SET", "INET4", "INET6")
-_FRACTION = {"postgresql": 6, "sqlite": 6}  # where the type does not say; elsewhere whole seconds
+_FRACTION = {"postgresql": 6, "sqlite": 6}  # where the type does not say; MariaDB's `Refine` tells it
 
 
 @dataclass(slots=True)
@@ -163,12 +163,9 @@ def _times(type: TypeEngine[Any], name: str, dialect: str) -> dict[str, Any]:
         return {"kind": "date"}
     if not isinstance(type, (sa.DateTime, sa.Time)):
         return {}
-    said = getattr(type, "fsp", None) if dialect == "mysql" else getattr(type, "precision", None)
+    said = getattr(type, "precision", None)
     fraction = said if said is not None else _FRACTION.get(dialect, 0)
-    # MariaDB keeps a TIMESTAMP in UTC and shows it in the session's zone, which is always UTC for Accord.
-    zoned = dialect != "sqlite" and (
-        bool(getattr(type, "timezone", False)) or (dialect, name) == ("mysql", "TIMESTAMP")
-    )
+    zoned = dialect != "sqlite" and bool(getattr(type, "timezone", False))
     return {"kind": "datetime" if isinstance(type, sa.DateTime) else "time", "fraction": fraction, "zoned": zoned}
 
 

@@ -26,7 +26,8 @@ class Mark(NamedTuple):
 
 
 class Source(Protocol):
-    """What an adapter gives for one table. Rows without `modified` do not take part."""
+    """What an adapter gives for one table, all that one call below asks for in one snapshot. Rows without `modified`
+    do not take part."""
 
     def newest(self) -> Mark | None:
         """The last row in the order of (modified, key)."""

@@ -277,7 +277,8 @@ def problems(session: Session, names: Names, bounds: Sequence[Bound], system: st
     hint = "run `accord prepare`, or let an administrator run `accord prepare --print`"
     tables, found = present_tables(session, names), present_triggers(session, names)
     missing = [n for n in (names.changes, names.fence, names.crosswalk) if n not in tables]
-    listed = [Problem("not-prepared", f"the table {name} is missing.", hint, system=system) for name in missing]
+    code = "prepared-differs" if tables or found else "not-prepared"
+    listed = [Problem(code, f"the table {name} is missing.", hint, system=system) for name in missing]
     if missing:
         return listed
     wanted = {t.name: t for t in triggers(names, bounds)}
@@ -285,19 +286,13 @@ def problems(session: Session, names: Names, bounds: Sequence[Bound], system: st
         entity = next(b.table.entity for b in bounds if qualified(b.database, b.table.name) == trigger.table)
         if name not in found:
             text = f"the trigger {name} is missing (or the account lacks the right TRIGGER to see it)."
-            listed.append(Problem("not-prepared", text, hint, system=system, entity=entity))
+            listed.append(Problem(code, text, hint, system=system, entity=entity))
         elif (f"{trigger.event} {trigger.table}", _plain(trigger.body)) != (found[name][0], _plain(found[name][1])):
             text = f"the trigger {name} was made for another mapping, or was changed."
-            listed.append(Problem("prepared-differently", text, hint, system=system, entity=entity))
+            listed.append(Problem(code, text, hint, system=system, entity=entity))
     for name in found.keys() - wanted.keys():
-        listed.append(
-            Problem(
-                "prepared-differently",
-                f"the trigger {name} belongs to a table that is not captured any more.",
-                hint,
-                system=system,
-            )
-        )
+        text = f"the trigger {name} belongs to a table that is not captured any more."
+        listed.append(Problem(code, text, hint, system=system))
     return listed
 
 

@@ -132,10 +132,8 @@ class MariaSystem:
 
     def verify(self, position: bytes | None) -> Verdict:
         captured = any(b.captured for b in self._bounds.values())
-        missing = [p for p in self.prepared() if p.code == "not-prepared"] if captured and position is not None else []
-        if missing:
-            return Verdict(True, f"changes may have been missed: {missing[0].message}")
-        return Verdict(False)
+        wrong = self.prepared() if captured and position is not None else []
+        return Verdict(True, f"changes may have been missed: {wrong[0].message}") if wrong else Verdict(False)
 
     def changes(self, position: bytes | None, limit: int) -> Batch:
         places = watermark.unpack(position)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from adapters.ports import Decoder, Transaction, Verdict
@@ -16,7 +17,7 @@ from adapters.postgresql.log import Log
 from adapters.postgresql.objects import EVENTS, Objects
 from adapters.postgresql.reading import Reader
 from adapters.postgresql.session import Session
-from adapters.postgresql.sql import literal, own
+from adapters.postgresql.sql import array, literal, own
 from adapters.postgresql.transaction import PostgresTransaction, taken
 from adapters.postgresql.watermark import Watermark
 from config.errors import Halt, Problem, Transient
@@ -124,10 +125,22 @@ class PostgresSystem:
         return Check(self._session, self._prefix, list(self._bounds.values()), not self.prepared()).run()
 
     def prepared(self) -> list[Problem]:
-        return [*self._missing_tables(), *self._missing_triggers()]
+        found = [*self._missing_tables(), *self._missing_triggers()]
+        code = "not-prepared" if found and self._bare() else "prepared-differs"
+        return [replace(problem, code=code) for problem in found]
 
-    def _problem(self, code: str, message: str, entity: str | None = None) -> Problem:
-        return Problem(code, message, "run `accord prepare`", system=self.name, entity=entity)
+    def _bare(self) -> bool:
+        """Is there nothing at all of Accord's?"""
+        tables = [f"{self._prefix}_{name}" for name in OWN_TABLES]
+        rows = self._session.query(
+            "SELECT NOT EXISTS (SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE n.nspname = $1 AND c.relname = ANY($2::text[]))",
+            [self._prefix, array(tables)],
+        )
+        return bool(rows[0][0]) and not self._functions()
+
+    def _problem(self, message: str, entity: str | None = None) -> Problem:
+        return Problem("prepared-differs", message, "run `accord prepare`", system=self.name, entity=entity)
 
     def _missing_tables(self) -> Iterator[Problem]:
         rows = self._session.query(
@@ -139,9 +152,9 @@ class PostgresSystem:
         for name in OWN_TABLES:
             table = f"{self._prefix}_{name}"
             if table not in there:
-                yield self._problem("not-prepared", f"the table {self._prefix}.{table} is missing")
+                yield self._problem(f"the table {self._prefix}.{table} is missing")
             elif not there[table]:
-                yield self._problem("not-prepared", f"the account may not use {self._prefix}.{table}")
+                yield self._problem(f"the account may not use {self._prefix}.{table}")
 
     def _missing_triggers(self) -> Iterator[Problem]:
         objects, standing = self._objects(), self._standing()
@@ -153,16 +166,16 @@ class PostgresSystem:
                 wanted.add((name, table))
                 enabled, mark = standing.get((name, table), ("", ""))
                 if not enabled:
-                    yield self._problem("not-prepared", f"the trigger {name} on {tag} is missing", group[0].entity)
+                    yield self._problem(f"the trigger {name} on {tag} is missing", group[0].entity)
                 elif enabled not in "OA":
-                    yield self._problem("not-prepared", f"the trigger {name} on {tag} is disabled", group[0].entity)
+                    yield self._problem(f"the trigger {name} on {tag} is disabled", group[0].entity)
                 elif mark != objects.mark(group):
                     text = f"the trigger {name} on {tag} was made for another mapping"
-                    yield self._problem("prepared-differently", text, group[0].entity)
+                    yield self._problem(text, group[0].entity)
         for name, table in standing:
             if name and (name, table) not in wanted:
                 text = f"the trigger {name} belongs to {table}, which is not captured any more"
-                yield self._problem("prepared-differently", text)
+                yield self._problem(text)
 
     def _standing(self) -> dict[tuple[str, str], tuple[str, str]]:
         """(trigger, table) -> (enabled, mark), of all triggers that call a function of our schema."""

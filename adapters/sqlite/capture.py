@@ -145,6 +145,7 @@ class Captures:
         for bound in bounds.values():
             if bound.captured:
                 by_table.setdefault(bound.table.name, []).append(bound)
+        self._session = session
         self.log = Log(session, names, by_table) if by_table else None
         self._modified = {e: Modified(session, b) for e, b in bounds.items() if not b.captured}
         self._overlap = overlap
@@ -156,17 +157,22 @@ class Captures:
         if self.log is not None:
             found, log, more = self.log.changes(limit)
         marks = dict(places.marks)
-        for entity, source in self._modified.items():
-            if entity not in marks:
-                marks[entity] = watermark.start(source, now(), self._overlap)
-                continue
-            if len(found) >= limit:
+        for entity in self._modified:
+            if entity in marks and len(found) >= limit:
                 more = True  # maybe: the next call looks
                 continue
-            page = watermark.following(source, marks[entity], limit - len(found), now(), self._overlap)
+            page = self._page(entity, marks.get(entity), limit - len(found))
             found += watermark.changes(entity, page)
             marks[entity], more = page.position, more or page.more
         return Batch(found, watermark.pack(Places(log, marks)), more)
+
+    def _page(self, entity: str, position: watermark.Position | None, limit: int) -> watermark.Page:
+        """In one snapshot: what commits between two of these statements must not count as handed out."""
+        source = self._modified[entity]
+        with self._session.snapshot():
+            if position is None:
+                return watermark.Page([], watermark.start(source, now(), self._overlap), False)
+            return watermark.following(source, position, limit, now(), self._overlap)
 
     def acknowledge(self, position: bytes | None) -> None:
         places = watermark.unpack(position)

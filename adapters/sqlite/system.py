@@ -115,21 +115,22 @@ class SqliteSystem:
 
     def _missing(self, wanted: Sequence[Made], present: Mapping[str, Made]) -> Iterator[Problem]:
         hint = "run `accord prepare`"
+        code = "prepared-differs" if present else "not-prepared"
         for made in wanted:
             found = present.get(made.name)
             if found is None:
                 message = f"the {made.type} {made.name} is missing."
-                yield Problem("not-prepared", message, hint, system=self.name)
+                yield Problem(code, message, hint, system=self.name)
             elif found != made:
                 message = f"the {made.type} {made.name} was made for another mapping, or was changed."
-                yield Problem("prepared-differently", message, hint, system=self.name)
+                yield Problem(code, message, hint, system=self.name)
 
     def _left(self, wanted: Sequence[Made], present: Mapping[str, Made]) -> Iterator[Problem]:
         names = {made.name for made in wanted}
         for made in present.values():
             if made.type == "trigger" and made.name not in names:
                 message = f"the trigger {made.name} belongs to a table that is not captured any more."
-                yield Problem("prepared-differently", message, "run `accord prepare`", system=self.name)
+                yield Problem("prepared-differs", message, "run `accord prepare`", system=self.name)
 
     def _present(self) -> list[Made]:
         """Accord's objects that stand there now, triggers on any table."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sqlite3
 from dataclasses import replace
 
@@ -138,7 +137,7 @@ class Checked:
         missing = system.prepared()
         if not missing:
             self.words[name].append("prepared")
-        elif any(re.search(r"_fence\W* is missing", p.message) for p in missing):  # not even the tables
+        elif any(p.code == "not-prepared" for p in missing):
             self.words[name].append("not prepared yet")
             self.next = "Next: `accord prepare` (`accord prepare --print` shows the SQL)."
         else:

@@ -25,6 +25,7 @@ def change(world: World, id: int) -> None:
 def test_before_prepare(world: World) -> None:
     problems = world.system.prepared()
     assert problems and all(p.system == "crm" and "accord prepare" in p.hint for p in problems)
+    assert {p.code for p in problems} == {"not-prepared"}
     assert world.system.check() == []
     assert world.system.crosswalk("customer", "crm", ["1"]) == {}
     assert world.system.links("customer", ["g"]) == []
@@ -108,6 +109,7 @@ def test_a_table_that_was_rebuilt_has_lost_its_triggers(world: World) -> None:
     world.create("customer", CUSTOMER)
     problems = world.system.prepared()
     assert problems and any("customer" in str(p) for p in problems)
+    assert {p.code for p in problems} == {"prepared-differs"}
     world.system.prepare()
     assert world.system.prepared() == []
     change(world, 1)
@@ -118,7 +120,7 @@ def test_a_mapping_that_has_changed(world: World, db: Database) -> None:
     world.system.prepare()
     other = World(world.backend, db)
     other.bind({"customer": ("customer", {**FIELDS, "note": "note"}, {})})
-    assert other.system.prepared() != []
+    assert {p.code for p in other.system.prepared()} == {"prepared-differs"}
     other.system.prepare()
     assert other.system.prepared() == []
     change(world, 1)
@@ -132,6 +134,7 @@ def test_a_table_that_is_not_mapped_any_more(world: World, db: Database) -> None
     with_both = db.dump()
     other = World(world.backend, db)
     other.bind({"customer": ("customer", FIELDS, {})})
+    assert {p.code for p in other.system.prepared()} == {"prepared-differs"}
     other.system.prepare()
     assert other.system.prepared() == []
     assert db.dump() != with_both

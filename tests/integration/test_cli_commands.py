@@ -28,6 +28,17 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
         yield pair
 
 
+def test_check_tells_what_is_not_prepared_from_what_is_to_be_prepared_again(pair: Pair) -> None:
+    assert "not prepared yet" in pair.accord("check", exits=DONE).out
+    pair.accord("prepare", exits=DONE)
+    pair.crm("DROP TRIGGER accord_accounts_update")
+    done = pair.accord("check", exits=LOOK)
+    assert "crm (sqlite): reached; to be prepared again" in done.out and "accord_accounts_update" in done.all
+    assert "erp (sqlite): reached; prepared" in done.out
+    pair.accord("prepare", exits=DONE)
+    pair.accord("check", exits=DONE)
+
+
 # --- the documentation -----------------------------------------------------------------------------------------------
 
 

@@ -6,10 +6,12 @@ import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from decimal import Decimal
+from typing import Any
 
 import pymysql
 import pytest
 
+from adapters.mysql.capture import Marks
 from adapters.mysql.connection import Session
 from config.errors import Halt, Transient, Unreachable
 from config.records import Landing, WriteKind
@@ -318,6 +320,25 @@ def test_servers_that_are_not_supported(db: MariaDatabase, version: str) -> None
         session._check_version(fine)
 
 
+def test_what_comes_while_the_watermark_is_set_is_not_lost(db: MariaDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row that commits between the two looks at the table, behind the newest: the next poll has it."""
+    world = World(Maria(db.server), db)
+    world.create("t", {"id": "auto", "name": "text", "changed": "datetime"})
+    db.app("INSERT INTO t (id, changed) VALUES (1, '2026-11-24 10:00:05.000000')")
+    world.bind({"t": ("t", {"name": "name"}, {"capture": "watermark", "modified": "changed"})})
+    between, late = Marks.between, ["INSERT INTO t (id, changed) VALUES (2, '2026-11-24 10:00:04.000000')"]
+
+    def interrupted(*arguments: Any) -> Any:
+        while late:
+            db.app(late.pop())
+        return between(*arguments)
+
+    monkeypatch.setattr(Marks, "between", interrupted)
+    batch = world.system.changes(None, 10)
+    assert batch.changes == [] and late == []
+    assert [c.key for c in world.system.changes(batch.position, 10).changes] == ["2"]
+
+
 # --- check -----------------------------------------------------------------------------------------------------------
 
 
@@ -342,6 +363,24 @@ def test_check_says_the_grants_to_run_and_they_are_enough(db: MariaDatabase) -> 
         system.prepare()
         assert system.prepared() == []
         system.unprepare()
+
+
+def test_check_asks_for_no_right_that_is_not_used(db: MariaDatabase) -> None:
+    """No right to insert where nothing is created, none to delete where nothing is deleted."""
+    world = world_of(db, PARTY)
+    db.sql("INSERT INTO party (id, name) VALUES (1, 'a')")
+    own = [f"SELECT, INSERT, UPDATE, DELETE ON {db.name}.accord_{name}" for name in ("changes", "crosswalk", "fence")]
+    with account(db, f"SELECT, UPDATE, TRIGGER ON {db.name}.party", *own) as name:
+        world.system = db.system(user=name)
+
+        def lacking(**options: bool) -> str:
+            world.bind({"party": ("party", FIELDS, options)})
+            return " ".join(p.message for p in world.system.check())
+
+        assert "lacks DELETE on" in lacking(creates=False)
+        assert "lacks INSERT on" in lacking(deletes=False)
+        assert lacking(creates=False, deletes=False) == ""
+        assert world.apply("party", world.update("party", "1", {"name": "b"}))[0].landing is Landing.LANDED
 
 
 def test_check_knows_the_rights_of_a_role(db: MariaDatabase) -> None:

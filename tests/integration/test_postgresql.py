@@ -116,7 +116,7 @@ def test_the_application_goes_on_without_the_log(world: World, db: Any) -> None:
     db.app("UPDATE customer SET name = 'a' WHERE id = 1")
     db.app("DELETE FROM customer WHERE id = 2")
     assert db.sql("SELECT name FROM customer") == [("a",)]
-    assert any("accord_changes" in p.message for p in world.system.prepared())
+    assert [(p.code, "accord_changes" in p.message) for p in world.system.prepared()] == [("prepared-differs", True)]
     with pytest.raises(Halt, match="accord prepare"):
         world.system.changes(None, 10)
 
@@ -487,6 +487,26 @@ def test_check_prints_the_grant_that_helps(backend: Backend, db: Any) -> None:
     world.start()
     assert world.apply("t", world.insert("t", {"name": "n"}))[0].landing is Landing.LANDED
     assert not db.sql(f"SELECT has_column_privilege('{db.agent}', '\"Order\"', 'hidden', 'UPDATE')")[0][0]
+
+
+def test_check_asks_for_no_right_that_is_not_used(backend: Backend, db: Any) -> None:
+    """No right to insert, and none to the sequence of the keys, where nothing is created; none to delete, likewise."""
+    world = World(backend, db)
+    db.sql("CREATE TABLE t (id serial PRIMARY KEY, name text)")
+    db.sql("INSERT INTO t (name) VALUES ('a')")
+    db.sql(f"GRANT SELECT, UPDATE, TRIGGER ON t TO {db.agent}")
+
+    def lacking(**options: bool) -> str:
+        world.bind({"t": ("t", {"name": "name"}, options)})
+        return " ".join(p.message for p in world.system.check())
+
+    assert lacking(creates=False, deletes=False) == ""
+    assert "DELETE" in lacking(creates=False) and "INSERT" not in lacking(creates=False)
+    assert "INSERT" in lacking(deletes=False) and "t_id_seq" in lacking(deletes=False)
+    assert "DELETE" not in lacking(deletes=False)
+    assert lacking(creates=False, deletes=False) == ""
+    world.start()
+    assert world.apply("t", world.update("t", "1", {"name": "b"}))[0].landing is Landing.LANDED
 
 
 def test_what_a_dba_prepares_serves_an_account_that_may_make_nothing(world: World, db: Any) -> None:
