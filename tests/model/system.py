@@ -301,6 +301,8 @@ class MemoryTransaction:
         row = self.view(entity).get(write.key)
         if row is None:
             return Outcome(Landing.MISSING, write.key)
+        if row.archived and write.kind is not WriteKind.RESTORE:
+            return Outcome(Landing.CHANGED, write.key, row.raws)
         whole = write.kind in (WriteKind.DELETE, WriteKind.ARCHIVE)
         compared = range(len(row.raws)) if whole else write.values
         if not all(same(row.raws[i], write.expected[i]) for i in compared):

@@ -42,6 +42,14 @@ def test_only_what_was_merged_is_written_over(system: MemorySystem) -> None:
     assert t.apply("thing", [gone])[0].landing is Landing.CHANGED, "a delete compares all fields"
 
 
+@pytest.mark.parametrize("kind", [WriteKind.UPDATE, WriteKind.DELETE, WriteKind.ARCHIVE, WriteKind.RESTORE])
+def test_only_a_restore_lands_on_a_row_that_was_archived_meanwhile(system: MemorySystem, kind: WriteKind) -> None:
+    system.archive("thing", "b1")
+    write = Write(kind, "g1", "b1", {1: 5}, ("m1", 1, 1))
+    landing = begin(system).apply("thing", [write])[0].landing
+    assert landing is (Landing.LANDED if kind is WriteKind.RESTORE else Landing.CHANGED)
+
+
 def test_nobody_sees_an_open_transaction_and_its_rows_are_locked(system: MemorySystem) -> None:
     """A person's write waits for the lock and lands behind ours; rolled back, nothing of ours is left."""
     t = begin(system)
