@@ -35,6 +35,7 @@ from config.records import (
 )
 
 NO_SUCH_TABLE = 1146
+FORBIDDEN = 1142  # also said of a table that is not there, to an account without any right on it
 TRIES = 3
 """How often `prepare` asks for a table's lock; between two tries the application gets its turn."""
 
@@ -114,7 +115,7 @@ class MariaSystem:
             with self._session.errors():
                 found = links.held(self._session, self._names, entity, [(system, key) for key in keys])
         except AccordError as error:
-            if number_of(error.__cause__ or error) == NO_SUCH_TABLE:
+            if self._is_no_table(error, self._names.crosswalk):
                 return {}
             raise
         return {key: gid for (_, key), gid in found.items()}
@@ -124,9 +125,16 @@ class MariaSystem:
             with self._session.errors():
                 return links.links_of(self._session, self._names, entity, gids)
         except AccordError as error:
-            if number_of(error.__cause__ or error) == NO_SUCH_TABLE:
+            if self._is_no_table(error, self._names.crosswalk):
                 return []
             raise
+
+    def _is_no_table(self, error: AccordError, name: str) -> bool:
+        """Is it because there is no such table of ours yet? `plan` needs none, and no right on any."""
+        number = number_of(error.__cause__ or error)
+        return number == NO_SUCH_TABLE or (
+            number == FORBIDDEN and name not in objects.present_tables(self._session, self._names)
+        )
 
     # --- capture -----------------------------------------------------------------------------------------------------
 
