@@ -403,3 +403,19 @@ def test_a_refused_record_is_tried_again_by_itself(world: MakeWorld) -> None:
     w.now += 3600 * SECOND
     w.settle()
     assert w.get("b1") == 3 and not w.reviews()
+
+
+def test_what_waits_for_a_system_goes_on_waiting_when_others_have_no_news(world: MakeWorld) -> None:
+    """b is down, a1's edit waits for it; a1's event comes once more and tells nothing new: the edit waits on (I5)."""
+    w = world()
+    w.load(n=1, p=1)
+    w.settle()
+    w.systems["b"].down = True
+    w.edit("a1", n=5)
+    w.round()
+    w.systems["a"].repeat(9)
+    w.round()
+    w.systems["b"].down = False
+    w.now += 60 * SECOND
+    w.settle()
+    assert w.all() == [5, 5]
