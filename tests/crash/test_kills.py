@@ -8,7 +8,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from tests.crash.judge import differences, doubles
+from tests.crash.judge import doubles
 from tests.crash.world import World
 from tests.servers import PostgresServer
 
@@ -50,7 +50,7 @@ def test_a_server_killed_while_people_edit(postgres: PostgresServer, tmp_path: P
                 done = erp.done
                 world.until("people come back", lambda: erp.done > done + 20)  # noqa: B023
                 world.until("so does the agent", partial(said, world, mark, "erp answers again"))
-        world.until("the same agent brings both together", lambda: differences(world.places) == [])
+        world.agrees()
         assert agent.poll() is None
         assert world.stop() == 0
         world.settles()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from config.errors import DONE
-from tests.crash.judge import judge
+from tests.crash.judge import differences, judge
 from tests.crash.people import People, even
 from tests.crash.place import Place
 from tests.integration.pair import PATIENCE, Pair
@@ -121,6 +121,19 @@ class World(Pair):
             del self.environ["ACCORD_CRASH_AT"]
         code = agent.wait(PATIENCE)
         assert code == -signal.SIGKILL, f"exit {code}, not killed at {point}\n{self.log()}"
+
+    def agrees(self) -> None:
+        """Wait until all systems hold the same."""
+        left: list[str] = []
+
+        def agree() -> bool:
+            left[:] = differences(self.places)
+            return not left
+
+        try:
+            self.until("all agree", agree)
+        except AssertionError as error:
+            raise AssertionError("\n".join([*left[:20], str(error)])) from None
 
     def settles(self) -> None:
         """The agent comes again, without people about, and all is well afterwards."""

@@ -36,17 +36,13 @@ def running(folder: Path, proxy: Proxy, **servers: PostgresServer | MariaServer)
         world.fill(customers=12, visits=6)
         world.accord("prepare", exits=0)
         agent = world.start()
-        world.until("first contact", lambda: agree(world))
+        world.agrees()
         yield world
-        world.until("all agree", lambda: agree(world))
+        world.agrees()
         assert agent.poll() is None
         assert world.stop() == 0
         world.settles()
         world.stays_quiet()
-
-
-def agree(world: World) -> bool:
-    return differences(world.places) == []
 
 
 @pytest.mark.parametrize("erp", KINDS, indirect=True)

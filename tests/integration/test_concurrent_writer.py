@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash.judge import Journal, differences
+from tests.crash.judge import Journal
 from tests.crash.world import World
 from tests.servers import MariaServer, PostgresServer
 
@@ -31,13 +31,13 @@ def test_no_update_is_lost(systems: tuple[str, str], request: pytest.FixtureRequ
         world.fill(customers=ROWS, visits=0)
         world.accord("prepare", exits=0)
         agent = world.start("--json")
-        world.until("first contact", lambda: differences(world.places) == [])
+        world.agrees()
         with (
             world.people(pause=0.002, each=4, actions=("edit", "points"), at=("erp",)) as hammers,
             world.people(pause=0.005, each=1, actions=("edit", "points"), at=("crm",)) as others,
         ):
             time.sleep(SECONDS)
-        world.until("all agree", lambda: differences(world.places) == [])
+        world.agrees()
         assert agent.poll() is None
         assert world.stop() == 0
         assert sum(one.done for one in hammers) > 5 * ROWS, "they hammered"
