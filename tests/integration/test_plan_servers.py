@@ -15,6 +15,7 @@ import pytest
 
 from config.errors import DONE, LOOK, USAGE
 from tests.crash.judge import differences
+from tests.crash.people import even
 from tests.crash.place import Place
 from tests.crash.world import World
 from tests.servers import ADMIN, MariaServer, PostgresServer
@@ -37,7 +38,8 @@ def world(still: PostgresServer, mariadb: MariaServer, tmp_path: Path) -> Iterat
         world.fill(ROWS, VISITS)
         for place in world.places:
             vats = [f"V{n}" for n in range(SHARED)] + (["V0"] if place.system == "crm" else [])
-            for row, vat in zip(place.customers(), vats, strict=False):
+            unvisited = [row for row in place.customers() if not even(row[1])]
+            for row, vat in zip(unvisited, vats, strict=False):
                 place.sql(f"UPDATE customer SET {place.column('vat')} = %s WHERE id = %s", vat, row[0])
         for entity in ("a_customer", "b_visit"):
             world.edit(f"entities/{entity}.toml", 'first_contact = "auto"\n', "")
