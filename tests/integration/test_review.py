@@ -155,7 +155,11 @@ def test_retry_looks_at_a_refused_record_again(pair: Pair) -> None:
     (item,) = pair.until("it is refused", lambda: items(pair))
     assert (item["kind"], item["system"]) == ("refused", "erp")
     assert "closed today" in pair.accord("review", "show", str(item["id"]), exits=LOOK).out
+    assert pair.stop() == DONE
+    pair.sql("state.db", "UPDATE pending SET due = due + 3600000000")  # it would try again by itself, in an hour
     pair.erp("DROP TRIGGER no")
+    pair.start()
+    pair.until("it listens", (pair.folder / "state.db.sock").exists)
     done = pair.accord("review", "retry", str(item["id"]), exits=DONE)
     assert "1 question: The agent looks again now." in done.out
     pair.until("it landed", lambda: phones(pair) == ("5", "5"))
