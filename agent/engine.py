@@ -1,7 +1,7 @@
 """The engine: systems, state and entities put together, and rounds run on them.
 
-It owns what lasts longer than one round: which systems are down and when they are tried again, the epochs of the
-fences, what is pending. One thread per system does that system's calls; the round's thread does the rest.
+It owns what lasts longer than one round: which systems are down or halted and when they are tried again, the epochs
+of the fences, what is pending. One thread per system does that system's calls; the round's thread does the rest.
 """
 
 from __future__ import annotations
@@ -20,14 +20,18 @@ from agent.casework import Bound, topological
 from agent.identity import Row
 from agent.round import Report, Round
 from agent.values import fitter, harmless, rounding, whole
-from config.errors import Halt, Problem, Transient
+from config.errors import Halt, Problem, Taken, Transient
 from config.records import Entity, Fence, Gid, Stamp
 from state.ports import Decided, Look, Pending, State
 
 T = TypeVar("T")
+Stopped = Transient | Halt | Taken
+"""What stops one system, and no other: it does not answer, or going on there could do harm."""
 
 SECOND = 1_000_000
 LONGEST_PAUSE = 300 * SECOND  # between two tries of a system that is down, or of a refused record: five minutes
+RECHECK = 300 * SECOND  # between two looks at a system that is halted
+OWN = ("old-state",)  # codes of halts that are about the agent's own memory: they end the whole run
 ANSWERED = ("value", "refused", "crosswalk")  # kinds of review that the facts answer by themselves
 
 
@@ -57,12 +61,13 @@ class Options:
 
 @dataclass(slots=True)
 class Down:
-    """A system that does not answer, and when it is tried again."""
+    """A system that takes no part, and when it is tried again."""
 
     since: Stamp
     due: Stamp
     attempts: int
     message: str
+    halt: Halt | Taken | None = None  # it answers, but going on could do harm; None: it does not answer
 
 
 class Engine:
@@ -87,6 +92,9 @@ class Engine:
         self.bound = {name: {s: self._bind(entity, s) for s in entity.tables} for name, entity in entities.items()}
         self.phases = contact.load_phases(self)
         self.down: dict[str, Down] = {}
+        self.returned: dict[str, Down] = {}  # why a system took no part until it was last tried
+        self.started = False
+        self.contested = False  # another agent has one of the systems: are the others ours?
         self.attempts: dict[str, int] = {}
         self.epochs: dict[str, int] = {}
         self.sweeps: list[tuple[str, str]] = []  # (entity, system) to be looked at whole
@@ -116,17 +124,23 @@ class Engine:
     # --- running ----------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Take the fences, settle what an earlier run left open. A system that does not answer is tried again later."""
+        """Take the fences, settle what an earlier run left open. A system that does not answer is tried again later.
+
+        `Halt`, `Taken`: what halts a system leaves fewer than two that could be kept in agreement.
+        """
         for system in self.systems:
             try:
                 self.call(system, partial(self._recover, system))
                 self.call(system, partial(self._plan_sweeps, system))
-            except Transient as error:
+            except (Transient, Halt, Taken) as error:
                 self.went_down(system, error)
+        self._must_go_on(1 if self.started else 2)
+        self.started = True
 
     def round(self) -> Report:
-        """One round."""
+        """One round. `Halt`, `Taken`: no system is left that could go on."""
         self._wake()
+        self._must_go_on(1)
         report = Round(self, self._next_page()).run()
         report.worked |= bool(self._left) or any(s not in self.down for _, s in self.sweeps)
         return report
@@ -143,7 +157,7 @@ class Engine:
             if self.phases[name] == contact.LIVE:
                 try:
                     self._left = self._pages(name, system)
-                except Transient as error:
+                except (Transient, Halt, Taken) as error:
                     self.sweeps.append((name, system))
                     self.went_down(system, error)
                     return []
@@ -207,10 +221,10 @@ class Engine:
             return job()
         return self._pool(system).submit(job).result()
 
-    def side_by_side(self, jobs: Mapping[str, Callable[[], T]]) -> tuple[dict[str, T], dict[str, Transient]]:
-        """One job per system; the systems that could not answer now are returned with their error."""
+    def side_by_side(self, jobs: Mapping[str, Callable[[], T]]) -> tuple[dict[str, T], dict[str, Stopped]]:
+        """One job per system; the systems that could not answer now, or must not go on, come with their error."""
         answers: dict[str, T] = {}
-        failed: dict[str, Transient] = {}
+        failed: dict[str, Stopped] = {}
         waiting: dict[str, Future[T]] = {}
         if self.options.threads and len(jobs) > 1:
             waiting = {s: self._pool(s).submit(job) for s, job in jobs.items()}
@@ -218,7 +232,7 @@ class Engine:
         for system, job in jobs.items():
             try:
                 answers[system] = waiting[system].result() if waiting else self.call(system, job)
-            except Transient as error:
+            except (Transient, Halt, Taken) as error:
                 failed[system] = error
             except BaseException as error:
                 first = first or error
@@ -231,37 +245,104 @@ class Engine:
             self._threads[system] = ThreadPoolExecutor(1, thread_name_prefix=f"accord-{system}")
         return self._threads[system]
 
-    # --- systems that are down ----------------------------------------------------------------------------------------
+    # --- systems that are down, or halted -----------------------------------------------------------------------------
 
-    def went_down(self, system: str, error: Transient) -> None:
-        """The system is left alone for a while, longer each time."""
+    def went_down(self, system: str, error: Stopped) -> None:
+        """The system is left alone for a while: longer each time, if it does not answer; else for a fixed time."""
+        now, halt = self.clock(), None if isinstance(error, Transient) else error
+        if error.problem.code in OWN:
+            raise error
         attempts = self.attempts[system] = self.attempts.get(system, 0) + 1
-        since = self.down[system].since if system in self.down else self.clock()
-        self.down[system] = Down(since, self.clock() + self._pause(attempts), attempts, error.problem.message)
+        pause = RECHECK if halt else self._pause(attempts)
+        found = Down(now, now + pause, attempts, error.problem.message, halt)
+        if self._is_the_same(system, found):
+            found.since = (self.down.get(system) or self.returned[system]).since
+        self.down[system] = found
+        self.contested |= isinstance(halt, Taken)
 
-    def doubt(self, system: str, error: Transient) -> None:
+    def _is_the_same(self, system: str, found: Down) -> bool:
+        """Has this been so since earlier: without a break, or did it only show again as soon as it was tried?"""
+        before, back = self.down.get(system), self.returned.get(system)
+        if before is not None:
+            return (before.halt is None) == (found.halt is None)
+        if back is None or back.halt is None or found.halt is None:
+            return False
+        return back.message == found.message and found.since <= back.due + RECHECK
+
+    def doubt(self, system: str, error: Stopped) -> None:
         """A commit of unknown outcome: the fence tells, as soon as the system answers."""
         self.went_down(system, error)
-        self.down[system].due = self.clock()
+        if isinstance(error, Transient):
+            self.down[system].due = self.clock()
+
+    def is_halted(self, system: str) -> bool:
+        """Does it take no part because going on could do harm, not because it does not answer?"""
+        down = self.down.get(system)
+        return down is not None and down.halt is not None
+
+    def try_again(self) -> None:
+        """Somebody asks: what is down or halted is tried in the next round."""
+        for down in self.down.values():
+            down.due = min(down.due, self.clock())
 
     def _wake(self) -> None:
         for system in [s for s, d in self.down.items() if d.due <= self.clock()]:
             try:
                 self.call(system, partial(self._recover, system))
-            except Transient as error:
+                if self.is_halted(system):
+                    self.call(system, partial(self._try_out, system))
+            except (Transient, Halt, Taken) as error:
                 self.went_down(system, error)
             else:
-                del self.down[system]
+                self.returned[system] = self.down.pop(system)
+
+    def _try_out(self, system: str) -> None:
+        """Would a round there halt again? Raises what it would."""
+        adapter = self.systems[system]
+        if missing := adapter.prepared():
+            raise Halt(missing)
+        for name, entity in self.entities.items():
+            if system in entity.tables:
+                adapter.scan(name, None, 1)
+
+    def _must_go_on(self, least: int) -> None:
+        """Raises what halts a system if fewer than `least` are left, or none that this agent may write."""
+        if self.contested:
+            self._ask_fences()
+        halts = {s: d.halt for s, d in self.down.items() if d.halt is not None}
+        if not halts:
+            return
+        written = [s for s in self.systems if self._writes(s)]
+        taken_over = bool(written) and all(isinstance(halts.get(s), Taken) for s in written)
+        if taken_over or len(self.systems) - len(halts) < min(least, len(self.systems)):
+            raise next(h for h in halts.values() if isinstance(h, Taken) or not taken_over)
+
+    def _ask_fences(self) -> None:
+        """Another agent holds a system, perhaps all: a system where nothing is written just now would not say so."""
+        self.contested = False
+        for system in [s for s in self.epochs if s not in self.down]:
+            try:
+                self.call(system, partial(self._must_be_ours, system))
+            except (Transient, Halt, Taken) as error:
+                self.went_down(system, error)
+                self.contested = True
+
+    def _must_be_ours(self, system: str) -> None:
+        """Raises `Taken` where the fence is another's. Waits for a COMMIT that is under way there."""
+        self.systems[system].begin(Fence(self.name, self.epochs[system], 0)).rollback()
+
+    def _writes(self, system: str) -> bool:
+        return any(e.tables[system].write for e in self.entities.values() if system in e.tables)
 
     def _recover(self, system: str) -> None:
         """Fence and clock, and what is known of a transaction whose outcome is unknown (section 5, after step 10)."""
         adapter = self.systems[system]
         adapter.clock()
-        if any(e.tables[system].write for e in self.entities.values() if system in e.tables):
+        if self._writes(system):
             if system not in self.epochs:
                 self.epochs[system] = adapter.take_fence(self.name).epoch
-            if system in self.state.unsettled():  # a COMMIT may still be under way there: its lock is waited for
-                adapter.begin(Fence(self.name, self.epochs[system], 0)).rollback()
+            if system in self.state.unsettled() or self.is_halted(system):  # a COMMIT may still be under way there
+                self._must_be_ours(system)
             self._compare_fence(system, adapter.fence())
         self.attempts.pop(system, None)
 
@@ -274,7 +355,7 @@ class Engine:
             message = f"{system} was restored from a backup: round {known} had landed there, it is back at round {at}."
             hint = "Nothing is read or written there. Compare the systems before you go on: a rollback is no mass edit."
             raise Halt(Problem("restored", message, hint, system=system))
-        if known is not None and at > self.state.last_round():
+        if known is not None and at > max(int(known), open_round or 0):  # also when the state has counted on since
             message = f"the state is older than {system}: round {at} has landed there, the state knows {known}."
             raise Halt(Problem("old-state", message, "Bring back the newest state file.", system=system))
         self.floor = max(self.floor, at)
@@ -285,7 +366,7 @@ class Engine:
         """How long a pending thing waits: doubling, and at least until its system is tried again."""
         pause = self._pause(attempts)
         down = self.down.get(system)
-        return max(pause, down.due - self.clock()) if down else pause
+        return max(pause, down.due - self.clock()) if down and not down.halt else pause
 
     def _pause(self, attempts: int) -> int:
         return min(self.options.first_pause << min(attempts - 1, 20), LONGEST_PAUSE)
@@ -325,7 +406,8 @@ class Engine:
 
     def down_problem(self, system: str) -> Problem:
         """For people: why this system takes no part."""
-        return Problem("unreachable", self.down[system].message, system=system)
+        down = self.down[system]
+        return down.halt.problem if down.halt else Problem("unreachable", down.message, system=system)
 
 
 __all__ = ["Engine", "Options", "crash"]

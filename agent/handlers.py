@@ -1,4 +1,7 @@
-"""What commands may ask of the agent that runs. Carried out between two rounds, in the round's thread."""
+"""What commands may ask of the agent that runs. Carried out between two rounds, in the round's thread.
+
+Whoever asks for something is there and watches: what is down or halted is tried again at once.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from agent.requests import register
 
 def accept(engine: Engine, message: dict[str, Any]) -> dict[str, Any]:
     """`plan --accept`: the first contact of these entities may go on."""
+    engine.try_again()
     names = [name for name in message["entities"] if engine.phases.get(name) == contact.HELD]
     for name in names:
         contact.accept(engine.state, name)
@@ -19,6 +23,7 @@ def accept(engine: Engine, message: dict[str, Any]) -> dict[str, Any]:
 
 def resolve(engine: Engine, message: dict[str, Any]) -> dict[str, Any]:
     """`review resolve`: a person's choice; the next round carries it out."""
+    engine.try_again()
     sums = reviewing.counters({name: entity.fields for name, entity in engine.entities.items()})
     id, take, by = (str(message.get(word, "")) for word in ("id", "take", "by"))
     return {"id": reviewing.resolve(engine.state, id, take, by, engine.clock(), sums).id}
@@ -26,6 +31,7 @@ def resolve(engine: Engine, message: dict[str, Any]) -> dict[str, Any]:
 
 def retry(engine: Engine, message: dict[str, Any]) -> dict[str, Any]:
     """`review retry`: these questions (none named: all) are looked at again in the next round."""
+    engine.try_again()
     ids = message.get("ids")
     asked = None if ids is None else [str(id) for id in ids]
     items = reviewing.retry(engine.state, asked, str(message.get("by", "")), engine.clock())

@@ -11,8 +11,9 @@ from typing import NamedTuple
 from adapters.ports import System
 from agent import contact
 from agent.dryrun import MARK, DryRun
-from agent.engine import Engine, Options, now
+from agent.engine import Engine, Options, Stopped, now
 from agent.values import show
+from config.errors import Transient
 from config.records import Entity, Fence, Gid, Value
 from state.ports import Decided, Journal, Review, State
 
@@ -93,6 +94,12 @@ class Planner(Engine):
         """Fences are neither read nor written here; what an agent has in the air is looked at again."""
         if system in self.state.unsettled():
             self.state.settle(system, landed=False, again=True)
+
+    def went_down(self, system: str, error: Stopped) -> None:
+        """A plan without a system that must not be read would promise too little: what halts ends the plan."""
+        if not isinstance(error, Transient):
+            raise error
+        super().went_down(system, error)
 
     def _plan_sweeps(self, system: str) -> None:
         """The plan looks at every row anyway."""

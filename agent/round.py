@@ -18,12 +18,12 @@ from agent.applying import Encoder, Intent, Target
 from agent.casework import BURIED, Bad, Case, UnknownParent, is_quiet, ref_keys, side_of
 from agent.identity import Row
 from agent.merge import Rules, merge, one_edit, review_id, wanted
-from config.errors import Transient
+from config.errors import Halt, Taken, Transient
 from config.records import Batch, Crosswalk, Fence, Gid, Key, Op, Reading, WriteKind
 from state.ports import Decided, Look, Pending, Record, Review
 
 if TYPE_CHECKING:
-    from agent.engine import Engine
+    from agent.engine import Engine, Stopped
 
 T = TypeVar("T")
 
@@ -45,7 +45,7 @@ class Report:
     conflicts: int = 0
     reviews: int = 0
     retries: int = 0  # compare-and-set failed: looked at again
-    down: list[str] = field(default_factory=list)
+    down: list[str] = field(default_factory=list)  # systems that left this round: no answer, or a halt
     held: list[str] = field(default_factory=list)  # entities whose first contact waits for acceptance
 
 
@@ -572,7 +572,7 @@ class Round:
                 continue
             try:
                 self.engine.call(system, target.transaction.commit)
-            except Transient as error:
+            except (Transient, Halt, Taken) as error:
                 self.engine.doubt(system, error)  # the fence will tell
                 continue
             crash.point(f"applied:{system}")
@@ -590,13 +590,13 @@ class Round:
     # --- what several stages need -------------------------------------------------------------------------------
 
     def ask(self, jobs: Mapping[str, Callable[[], T]]) -> dict[str, T]:
-        """Run one job per system, side by side. One that cannot answer now is absent from the rest of the round."""
+        """Run one job per system, side by side. One that cannot go on now is absent from the rest of the round."""
         answers, failed = self.engine.side_by_side(jobs)
         for system, error in failed.items():
             self.drop(system, error)
         return answers
 
-    def drop(self, system: str, error: Transient) -> None:
+    def drop(self, system: str, error: Stopped) -> None:
         """The system takes no part any more: what it said is neither used up nor acknowledged."""
         self.engine.went_down(system, error)
         self.up = [s for s in self.up if s != system]
@@ -618,10 +618,12 @@ class Round:
 
     def pend(self, case: Case, system: str, reason: str, message: str) -> None:
         """Something is wanted there and cannot be done now; it is tried again, later each time."""
+        if reason == "down" and self.engine.is_halted(system):
+            reason, message = "halted", f"{system} is halted: {self.engine.down[system].message}"
         old = self.engine.pending.get((case.record.gid, system))
         attempts = old.attempts + 1 if old and old.reason == reason else 1
         # What waits for a system follows when it is back, however often people edited it meanwhile.
-        due = self.now + self.engine.back_off(1 if reason == "down" else attempts, system)
+        due = self.now + self.engine.back_off(1 if reason in ("down", "halted") else attempts, system)
         since = old.since if old and old.reason == reason else self.now
         self.decided.pending.append(
             Pending(case.record.gid, case.record.entity, system, reason, message, since, due, attempts)

@@ -21,13 +21,14 @@ from agent import contact, handlers
 from agent.engine import Engine
 from agent.requests import Listener, ask, register
 from agent.round import Report
-from config.errors import INTERRUPTED, Transient
+from config.errors import INTERRUPTED, Problem, Transient
 from config.records import Stamp
 
 SECOND = 1_000_000
 QUIET = 3 * SECOND  # `--once`: how long it waits for retries that are due soon, since it last achieved something
 LONGEST = 60 * SECOND  # `--once`: how long it follows people who never stop editing, once it has caught up
 REPEAT = 30.0  # seconds between two lines about a system that stays down
+SELDOM = 1800.0  # and about one that stays halted: only a person can end it
 STATE_PAUSE = 5.0  # seconds before a round that the state could not take is tried again
 
 request = ask  # what commands use: service.request(state_path, message)
@@ -80,15 +81,15 @@ class Totals:
 
 
 class Repeated:
-    """Says again what stays wrong, at most every 30 seconds for each subject."""
+    """Says again what stays wrong, at most every so many seconds for each subject."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
         self._last: dict[str, float] = {}
 
-    def __call__(self, subject: str, text: str) -> None:
+    def __call__(self, subject: str, text: str, every: float = REPEAT) -> None:
         now = time.monotonic()
-        if now - self._last.get(subject, -REPEAT) >= REPEAT:
+        if now - self._last.get(subject, -every) >= every:
             self._last[subject] = now
             self._say(text)
 
@@ -114,7 +115,7 @@ class Service:
         self.repeated = Repeated(log)
         self.totals = Totals()
         self.begun = engine.clock()
-        self._down: set[str] = set()
+        self._told: set[str] = set()  # subjects of lines about systems that take no part
         self._held: list[str] = []
 
     # --- the two ways to run ------------------------------------------------------------------------------------------
@@ -189,12 +190,18 @@ class Service:
         return report
 
     def tell_down(self) -> None:
+        """Systems that take no part are named, now and then; and once when they take part again."""
+        subjects = {f"{system} is halted" if down.halt else system for system, down in self.engine.down.items()}
+        for subject in self._told - subjects:
+            system = subject.removesuffix(" is halted")
+            self.repeated.over(subject, f"{system} answers again." if subject == system else f"{system} goes on.")
         for system, down in self.engine.down.items():
+            if down.halt:
+                self.repeated(f"{system} is halted", halted_sentence(system, down.halt.problem), SELDOM)
+                continue
             pause = max(1, round((down.due - self.engine.clock()) / SECOND))
             self.repeated(system, f"{system} does not answer: {down.message} It is tried again in {pause} s.")
-        for system in self._down - self.engine.down.keys():
-            self.repeated.over(system, f"{system} answers again.")
-        self._down = set(self.engine.down)
+        self._told = subjects
 
     def tell_held(self, held: list[str]) -> None:
         if held and held != self._held:
@@ -247,10 +254,25 @@ def held_sentence(held: list[str]) -> str:
     )
 
 
+def halted_sentence(system: str, problem: Problem) -> str:
+    """For the log: why a system takes no part, and what to do."""
+    hint = f" What to do: {problem.hint.rstrip('.')}." if problem.hint else ""
+    return (
+        f"{system} is halted: {problem.message}{hint} Nothing is read or written there, the other systems go on. "
+        "It is looked at every 5 minutes, and at once after `accord review retry --all` or a restart."
+    )
+
+
 def _status(engine: Engine, message: dict[str, Any]) -> dict[str, Any]:
     """What only the running agent knows."""
-    down = {s: {"since": d.since, "due": d.due, "message": d.message} for s, d in engine.down.items()}
-    return {"pid": os.getpid(), "agent": engine.name, "down": down}
+    answer: dict[str, Any] = {"pid": os.getpid(), "agent": engine.name, "down": {}, "halted": {}}
+    for system, d in engine.down.items():
+        shown = {"since": d.since, "due": d.due, "message": d.message}
+        if d.halt:
+            answer["halted"][system] = shown | {"hint": d.halt.problem.hint}
+        else:
+            answer["down"][system] = shown
+    return answer
 
 
 register("status", _status)

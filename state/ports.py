@@ -91,7 +91,7 @@ class Pending(NamedTuple):
     gid: Gid
     entity: str
     system: str  # where something is wanted and could not be done
-    reason: str  # "down", "parent", "refused"
+    reason: str  # "down", "halted", "parent", "match", "refused"
     message: str
     since: Stamp
     due: Stamp  # next try

@@ -156,4 +156,5 @@ def _settled(out: Output, service: Service, state: Store) -> int:
         "pending": pending,
     }
     out.problems += [engine.down_problem(system) for system in engine.down]
-    return UNREACHABLE if engine.down else LOOK if held or reviews or pending else DONE
+    halted = any(engine.is_halted(system) for system in engine.down)
+    return UNREACHABLE if engine.down and not halted else LOOK if halted or held or reviews or pending else DONE

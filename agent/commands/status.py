@@ -52,12 +52,14 @@ def _agent(config: Config) -> dict[str, Any]:
         answer = service.request(config.agent.state, {"do": "status"}, ANSWER)
     except Transient:
         return known | {"busy": True}  # in the middle of a long round
-    down = (answer or {}).get("down", {})
-    shown = {
-        system: {"since": moment(d["since"]), "next": moment(d["due"]), "message": d["message"]}
-        for system, d in down.items()
-    }
-    return known | {"busy": answer is None, "down": shown}
+    told = answer or {}
+    down = {system: _absent(d) for system, d in told.get("down", {}).items()}
+    halted = {system: _absent(d) | {"hint": d["hint"]} for system, d in told.get("halted", {}).items()}
+    return known | {"busy": answer is None, "down": down, "halted": halted}
+
+
+def _absent(told: dict[str, Any]) -> dict[str, Any]:
+    return {"since": moment(told["since"]), "next": moment(told["due"]), "message": told["message"]}
 
 
 def _whole(status: Status) -> dict[str, Any]:
@@ -106,7 +108,7 @@ def _pending(pending: list[Pending]) -> list[dict[str, Any]]:
 
 def _exit(agent: dict[str, Any], entities: dict[str, dict[str, Any]]) -> int:
     waits = any(e["reviews"] or e["phase"] == contact.HELD for e in entities.values())
-    return LOOK if waits or agent.get("down") else DONE
+    return LOOK if waits or agent.get("down") or agent.get("halted") else DONE
 
 
 # --- for people ------------------------------------------------------------------------------------------------------
@@ -127,6 +129,10 @@ def _tell(out: Output) -> None:
         out.say(f"The last round that did something was number {data['round']}, {ago} ago.")
     for system, down in agent.get("down", {}).items():
         out.say(f"{system} does not answer since {down['since']:%H:%M:%S} UTC: {down['message']}")
+    for system, halted in agent.get("halted", {}).items():
+        when = f"since {halted['since']:%Y-%m-%d %H:%M:%S}, looked at again {halted['next']:%H:%M:%S} UTC"
+        hint = f" What to do: {halted['hint'].rstrip('.')}." if halted["hint"] else ""
+        out.say(f"{system} is halted {when}: {halted['message']}{hint} The others go on; what is wanted there waits.")
     for system, round in data["unsettled"].items():
         out.say(f"{system}: whether round {round} landed is looked up when it answers.")
     for name, entity in data["entities"].items():
