@@ -19,10 +19,11 @@ from agent import contact, crash
 from agent.casework import Bound, topological
 from agent.identity import Row
 from agent.round import Report, Round
+from agent.sweep import Sweeper
 from agent.values import fitter, harmless, rounding, whole
 from config.errors import Halt, Problem, Taken, Transient
 from config.records import Entity, Fence, Gid, Stamp
-from state.ports import Decided, Look, Pending, State
+from state.ports import Decided, Pending, State
 
 T = TypeVar("T")
 Stopped = Transient | Halt | Taken
@@ -57,6 +58,8 @@ class Options:
     parent_retry: int = 2 * SECOND
     first_pause: int = SECOND  # before a failed thing is tried again; doubles up to LONGEST_PAUSE
     threads: bool = True  # one per system; off: everything in the caller's thread
+    rows_per_second: int = 0  # that a sweep reads; 0 = as fast as it can
+    sweeps: Mapping[str, str] = field(default_factory=dict)  # by entity: when it is swept ("daily 03:00")
 
 
 @dataclass(slots=True)
@@ -97,8 +100,6 @@ class Engine:
         self.contested = False  # another agent has one of the systems: are the others ours?
         self.attempts: dict[str, int] = {}
         self.epochs: dict[str, int] = {}
-        self.sweeps: list[tuple[str, str]] = []  # (entity, system) to be looked at whole
-        self._left: list[list[Look]] = []  # pages of the sweep under way
         self.floor = 0  # rounds are numbered above what any fence holds, also when the state is new (MODEL A1)
         self.pending: dict[tuple[Gid, str], Pending] = {(p.gid, p.system): p for p in state.pending()}
         self.open_items: dict[Gid, set[str]] = {}
@@ -107,6 +108,8 @@ class Engine:
             self._note_item(item.kind, item.gid, item.id)
         self.empty = {(r.entity, r.system) for r in state.reviews() if r.kind == "empty"}  # tables that lost all rows
         self._threads: dict[str, ThreadPoolExecutor] = {}
+        self.notes: list[str] = []  # sentences for the log
+        self.sweeper = Sweeper(self, self.options.rows_per_second, self.notes.append)
 
     def _bind(self, entity: Entity, system: str) -> Bound:
         table = entity.tables[system]
@@ -138,37 +141,29 @@ class Engine:
         self.started = True
 
     def round(self) -> Report:
-        """One round. `Halt`, `Taken`: no system is left that could go on."""
+        """One round, with a part of a sweep. `Halt`, `Taken`: no system is left that could go on."""
         self._wake()
         self._must_go_on(1)
-        report = Round(self, self._next_page()).run()
-        report.worked |= bool(self._left) or any(s not in self.down for _, s in self.sweeps)
+        self.sweeper.tick()
+        chunk = self.sweeper.next()
+        round = Round(self, chunk.looks)
+        round.decided.meta.update(chunk.meta)
+        report = round.run()
+        self.sweeper.passed(chunk)
+        due = self.sweeper.next_due()
+        report.worked |= due is not None and due <= self.clock()
         return report
-
-    def _next_page(self) -> list[Look]:
-        """The next part of a sweep that is under way."""
-        while self._left or self.sweeps:
-            if self._left:
-                return self._left.pop(0)
-            name, system = self.sweeps.pop(0)
-            if system in self.down:
-                self.sweeps.append((name, system))
-                return []
-            if self.phases[name] == contact.LIVE:
-                try:
-                    self._left = self._pages(name, system)
-                except (Transient, Halt, Taken) as error:
-                    self.sweeps.append((name, system))
-                    self.went_down(system, error)
-                    return []
-        return []
 
     def _plan_sweeps(self, system: str) -> None:
         """What capture cannot prove to have seen is swept: a gap in the log, and all that a watermark does not show."""
-        gap = self.systems[system].verify(self.state.position(system)).sweep
+        verdict = self.systems[system].verify(self.state.position(system))
         for name, entity in self.entities.items():
-            if system in entity.tables and (gap or entity.tables[system].capture == "watermark"):
-                self.sweeps.append((name, system))
+            if system not in entity.tables:
+                continue
+            if verdict.sweep:
+                self.sweeper.request(name, system, verdict.reason, gap=True)
+            elif entity.tables[system].capture == "watermark":
+                self.sweeper.request(name, system, "the agent started, and a watermark shows no deletes")
 
     def settle(self, max_rounds: int = 10_000) -> list[Report]:
         """Rounds until nothing is left that is due now."""
@@ -186,25 +181,9 @@ class Engine:
         reports = []
         for name in [n for n in self.order if entities is None or n in entities]:
             for system in self.entities[name].tables:
-                for looks in self._pages(name, system):
+                for looks in self.sweeper.everything(name, system):
                     reports.append(Round(self, looks).run())
         return reports + self.settle()
-
-    def _pages(self, name: str, system: str) -> list[list[Look]]:
-        limit = self.options.batch
-        keys: dict[str, None] = {}
-        after = None
-        while rows := self.call(system, partial(self.systems[system].scan, name, after, limit)):
-            keys.update(dict.fromkeys(r.key for r in rows))
-            after = rows[-1].key
-        after = None
-        while links := self.state.links(name, system, after, limit):
-            keys.update(dict.fromkeys(key for key, _ in links))
-            after = links[-1][0]
-        listed = list(keys)
-        return [
-            [Look(name, system, key, 0, "sweep") for key in listed[i : i + limit]] for i in range(0, len(listed), limit)
-        ]
 
     def close(self) -> None:
         """Let go of connections and threads. The state is the caller's."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -63,7 +63,8 @@ class Planner(Engine):
         options: Options | None = None,
     ) -> None:
         dry: dict[str, System] = {s: DryRun(system) for s, system in systems.items()}
-        super().__init__(name, entities, dry, state, options=options)
+        super().__init__(name, entities, dry, state, options=replace(options or Options(), sweeps={}))
+        self.sweeper.waiting.clear()  # the plan looks at every row anyway
         self.plans = {n: EntityPlan(n, self.phases[n]) for n in self.order}
         self.seen_reviews: set[str] = set()
 

@@ -150,7 +150,7 @@ class Round:
             entity = case.record.entity
             if self.looks[entity, system].get(case.record.links[system].key) != Op.DELETE:
                 gone[entity, system] += 1
-        for entity, system in sorted(place for place, count in gone.items() if count >= EMPTY_FROM):
+        for entity, system in sorted(place for place, count in gone.items() if self.many(*place, count)):
             rows = self.ask({system: partial(self.engine.systems[system].count, entity)}).get(system)
             if rows == 0:
                 self.ignore_absence(entity, system)
@@ -158,6 +158,10 @@ class Round:
             if (entity, system) in self.engine.empty and any(readings.values()):
                 self.engine.empty.discard((entity, system))
                 self.decided.closed.append(review_id("empty", entity, system))
+
+    def many(self, entity: str, system: str, count: int) -> bool:
+        """Did so many rows vanish that it may be all of a table? A sweep may see the last few of them in a round."""
+        return count >= EMPTY_FROM or len(self.state.links(entity, system, None, EMPTY_FROM)) >= EMPTY_FROM
 
     def ignore_absence(self, entity: str, system: str) -> None:
         for case in self.cases[entity].values():
@@ -603,10 +607,11 @@ class Round:
         self.report.down.append(system)
         batch = self.batches.pop(system, None)
         self.decided.positions.pop(system, None)
-        if batch is None:
-            return
-        for change in batch.changes:
+        for change in batch.changes if batch is not None else ():
             self.decided.looks.append(Look(change.entity, system, change.key, self.now, "down"))
+        for (entity, where), keys in self.looks.items():
+            if where == system:  # what the state or a sweep wanted to be looked at still is
+                self.decided.looks += [Look(entity, system, key, self.now, reason) for key, reason in keys.items()]
 
     def look_again(self, entity: str, system: str, key: Key, reason: str, after: int = 0) -> None:
         self.decided.looks.append(Look(entity, system, key, self.now + after, reason))

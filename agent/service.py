@@ -145,9 +145,10 @@ class Service:
             now = self.engine.clock()
             if report is None:
                 raise self._broken
-            if report.written or report.linked or self.first_contact_goes_on():
+            goes_on = self.first_contact_goes_on() or self.engine.sweeper.next_due() is not None
+            if report.written or report.linked or goes_on:
                 last = now
-            if caught_up is None and not report.more and not self.first_contact_goes_on():
+            if caught_up is None and not report.more and not goes_on:
                 caught_up = now
             if caught_up is not None and now - caught_up > LONGEST:
                 break
@@ -165,8 +166,8 @@ class Service:
     def due_soon(self, limit: Stamp) -> Stamp | None:
         """When the next retry is due, if that is before `limit`."""
         dues = [down.due for down in self.engine.down.values()]
-        waiting = self.engine.state.waiting(self.engine.clock())
-        due = min([*dues, waiting] if waiting is not None else dues, default=None)
+        others = (self.engine.state.waiting(self.engine.clock()), self.engine.sweeper.next_due())
+        due = min([*dues, *(other for other in others if other is not None)], default=None)
         return due if due is not None and due <= limit else None
 
     # --- one round ----------------------------------------------------------------------------------------------------
@@ -187,7 +188,14 @@ class Service:
         if text:
             self.log(text)
         self.tell_down()
+        self.tell_notes()
         return report
+
+    def tell_notes(self) -> None:
+        """What the engine wants people to know: sweeps that begin and end, gaps."""
+        for note in self.engine.notes:
+            self.log(note)
+        self.engine.notes.clear()
 
     def tell_down(self) -> None:
         """Systems that take no part are named, now and then; and once when they take part again."""
@@ -213,8 +221,8 @@ class Service:
     def until_next(self) -> float:
         """Seconds until something is to be done by itself."""
         now = self.engine.clock()
-        due = self.engine.state.waiting(now)
-        return (self.poll if due is None else min(self.poll, due - now)) / SECOND
+        dues = [due for due in (self.engine.state.waiting(now), self.engine.sweeper.next_due()) if due is not None]
+        return min([self.poll, *(due - now for due in dues)]) / SECOND
 
     def pause(self, seconds: float) -> None:
         """Wait; requests are answered meanwhile, and end the wait: they may have made work."""

@@ -133,4 +133,6 @@ def options(config: Config) -> Options:
         batch=config.agent.batch,
         tolerance=config.agent.tolerance,
         stale_windows={name: system.stale_window for name, system in config.systems.items()},
+        rows_per_second=config.sweep.rows_per_second,
+        sweeps={name: entity.sweep for name, entity in config.entities.items()},
     )

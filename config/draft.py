@@ -21,6 +21,7 @@ from config.model import (
     EntityOptions,
     FieldOptions,
     Options,
+    SweepOptions,
     SystemOptions,
     TableOptions,
     locate,
@@ -32,7 +33,8 @@ T = TypeVar("T", bound=Options)
 Path = tuple[str, ...]
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-SECTIONS = ("agent", "systems", "limits", "lookups")
+AGENT_FILE = ("agent", "sweep", "systems")  # the sections of accord.toml
+SECTIONS = (*AGENT_FILE, "limits", "lookups")
 
 
 def keys(model: type[Options]) -> dict[str, str]:
@@ -100,6 +102,7 @@ class Draft:
     sources: dict[str, Source] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     agent: Part[AgentOptions] | None = None
+    sweep: Part[SweepOptions] = Part(SweepOptions())
     systems: dict[str, Part[SystemOptions]] = field(default_factory=dict)
     misnamed: set[str] = field(default_factory=set)  # systems that are called like an option
     systems_known: bool = True  # False: accord.toml was not understood, and no system can be called unknown

@@ -105,7 +105,7 @@ def assemble(draft: Draft, file: Path, environ: Mapping[str, str]) -> Config:
     agent = AgentConfig.model_construct(None, **(written | {"state": folder / written["state"]}))
     systems = {name: assemble_system(draft, name, part, agent, folder, environ) for name, part in draft.systems.items()}
     entities = {name: assemble_entity(name, entity, systems, agent) for name, entity in draft.entities.items()}
-    return Config(agent, systems, entities, folder, file, draft.source, draft.sources)
+    return Config(agent, draft.sweep.value, systems, entities, folder, file, draft.source, draft.sources)
 
 
 def assemble_system(
@@ -134,6 +134,7 @@ def assemble_entity(
         "delete": {s: delete.get(s, "review") if isinstance(delete, dict) else delete for s in tables},
         "create": {s: create.get(s, True) if isinstance(create, dict) else create for s in tables},
         "tolerance": written["tolerance"] or agent.tolerance,
+        "sweep": written["sweep"] or agent.sweep,
     }
     fields = {field: assemble_field(field, draft, written) for field, draft in entity.fields.items()}
     return EntityConfig.model_construct(None, **written, name=name, systems=tables, fields=fields)

@@ -48,6 +48,17 @@ class AgentOptions(Options):
     """Edits of one field within this time count as simultaneous."""
     batch: Annotated[int, v.ROWS] = 2000
     """Records that one round takes at most."""
+    sweep: Annotated[str, v.SCHEDULE] = "daily 03:00"
+    """When all rows are compared with what was last seen of them, for what no capture shows (deletes under
+    `watermark`, triggers that somebody switched off for a while), in the time zone of this machine. A sweep that was
+    missed is made up."""
+
+
+class SweepOptions(Options):
+    """`[sweep]`: how much a sweep, which compares all rows of a table, may ask of a system."""
+
+    rows_per_second: Annotated[int, v.RATE] = 5000
+    """Rows that sweeps read in a second at most."""
 
 
 class DefaultOptions(Options):
@@ -171,6 +182,8 @@ class EntityOptions(Options):
     """`plan`: nothing is written before `accord plan --accept`."""
     tolerance: Annotated[int | None, v.DURATION] = None
     """Edits of one field within this time count as simultaneous; left out: as `[agent]` says."""
+    sweep: Annotated[str | None, v.SCHEDULE] = None
+    """When all its rows are compared; left out: as `[agent]` says."""
 
 
 # --- resolved --------------------------------------------------------------------------------------------------------
@@ -248,6 +261,7 @@ class EntityConfig(EntityOptions):
     create: dict[str, bool]
     """Of every system; as written, a system that is never written included."""
     tolerance: int
+    sweep: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +269,7 @@ class Config:
     """The whole configuration, valid as far as that can be told without a database."""
 
     agent: AgentConfig
+    sweep: SweepOptions
     systems: dict[str, SystemConfig]  # in the order of the file
     entities: dict[str, EntityConfig]  # in the order of the files
     folder: Path

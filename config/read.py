@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from config.draft import (
+    AGENT_FILE,
     RESERVED,
     SECTIONS,
     Draft,
@@ -15,20 +16,22 @@ from config.draft import (
     keys,
     places,
 )
-from config.model import AgentOptions, EntityOptions, FieldOptions, SystemOptions, TableOptions
+from config.model import AgentOptions, EntityOptions, FieldOptions, SweepOptions, SystemOptions, TableOptions
 from config.values import PLACE, nearest, shown, suggestion
 
 
 def read_agent_file(draft: Draft, raw: dict[str, Any]) -> None:
-    """accord.toml: `[agent]` and `[systems.S]`."""
+    """accord.toml: `[agent]`, `[sweep]` and `[systems.S]`."""
     for key, value in raw.items():
-        if key not in ("agent", "systems"):
+        if key not in AGENT_FILE:
             hint = "Entities stand in files of their own: entities/NAME.toml." if "fields" in keys_of(value) else ""
-            draft.wrong((key,), "unknown-key", f"unknown section. {suggestion(key, ('agent', 'systems'))}", hint)
+            draft.wrong((key,), "unknown-key", f"unknown section. {suggestion(key, AGENT_FILE)}", hint)
     if "agent" in raw:
         draft.agent = draft.section(AgentOptions, raw["agent"], ("agent",))
     elif nearest("agent", raw) is None:
         draft.wrong(("agent",), "missing-key", "the section [agent] is missing.", 'Add [agent] with name = "…".')
+    if "sweep" in raw:
+        draft.sweep = draft.section(SweepOptions, raw["sweep"], ("sweep",))
     read_systems(draft, raw.get("systems"), raw)
 
 
@@ -52,7 +55,7 @@ def read_entity_file(draft: Draft, raw: dict[str, Any], names: Iterable[str]) ->
     for name in names:
         path = ("entities", name)
         if name in SECTIONS:
-            hint = "Move it to accord.toml." if name in ("agent", "systems") else "Choose another name."
+            hint = "Move it to accord.toml." if name in AGENT_FILE else "Choose another name."
             draft.wrong(path, "reserved-name", f'an entity cannot be called "{name}".', hint)
         elif not isinstance(raw[name], dict):
             message = f"expected a section [{name}], got {shown(raw[name])}."

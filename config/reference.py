@@ -15,6 +15,7 @@ from config.model import (
     EntityOptions,
     FieldOptions,
     Options,
+    SweepOptions,
     SystemOptions,
     TableOptions,
 )
@@ -23,6 +24,7 @@ from config.schema import form_of, summary, words, written_default
 BEGIN, END = "<!-- reference: begin -->", "<!-- reference: end -->"
 SECTIONS: tuple[tuple[str, type[Options]], ...] = (
     ("accord.toml: `[agent]`", AgentOptions),
+    ("accord.toml: `[sweep]`", SweepOptions),
     ("accord.toml: `[systems.S]`", SystemOptions),
     ("accord.toml: `[systems.S.defaults]`", DefaultOptions),
     ("entities/*.toml: `[ENTITY]`", EntityOptions),

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from config.draft import NAME, RESERVED, SECTIONS
-from config.model import AgentOptions, EntityOptions, FieldOptions, Options, SystemOptions, TableOptions
+from config.model import AgentOptions, EntityOptions, FieldOptions, Options, SweepOptions, SystemOptions, TableOptions
 from config.values import DURATION, PLACE, WINDOW, Form, write_duration
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -20,7 +20,11 @@ def accord_schema() -> dict[str, Any]:
         "$schema": DIALECT,
         "title": "accord.toml",
         "type": "object",
-        "properties": {"agent": section(AgentOptions), "systems": named(section(SystemOptions))},
+        "properties": {
+            "agent": section(AgentOptions),
+            "sweep": section(SweepOptions),
+            "systems": named(section(SystemOptions)),
+        },
         "required": ["agent", "systems"],
         "additionalProperties": False,
     }

@@ -124,10 +124,17 @@ def choice(*words: str) -> Form:
     return Form(" or ".join(f'`"{word}"`' for word in words), {"enum": list(words)}, read)
 
 
+def read_rate(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 10_000_000:
+        raise expected("a whole number from 1 to 10000000", value)
+    return value
+
+
 TEXT = Form("text", {"type": "string", "minLength": 1}, read_text)
 COLUMN = Form("a column", {"type": "string", "minLength": 1}, lambda value: read_column(value))
 SYSTEM = Form("a system", {"type": "string", "minLength": 1}, lambda value: read_text(value, "the name of a system"))
 SWITCH = Form("`true` or `false`", {"type": "boolean"}, read_switch)
+RATE = Form("a whole number", {"type": "integer", "minimum": 1, "maximum": 10_000_000}, read_rate)
 ROWS = Form("a whole number", {"type": "integer", "minimum": 1, "maximum": 100_000}, read_rows)
 
 
@@ -194,6 +201,22 @@ def write_duration(length: int) -> str:
     return f"{length // UNITS[unit]}{unit}"
 
 
+DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+SCHEDULE_PATTERN = rf"^(off|hourly|(daily|weekly ({'|'.join(DAYS)})) ([01][0-9]|2[0-3]):[0-5][0-9])$"
+
+
+def read_schedule(value: object) -> str:
+    """ "daily 03:00", "weekly sunday 03:00", "hourly" or "off"."""
+    if not isinstance(value, str) or not re.fullmatch(SCHEDULE_PATTERN, value):
+        raise expected('"daily 03:00", "weekly sunday 03:00", "hourly" or "off"', value)
+    return value
+
+
+SCHEDULE = Form(
+    '`"daily 03:00"`, `"weekly sunday 03:00"`, `"hourly"` or `"off"`',
+    {"type": "string", "pattern": SCHEDULE_PATTERN},
+    read_schedule,
+)
 DURATION = Form("a duration", {"type": "string", "pattern": DURATION_PATTERN}, read_duration)
 WINDOW = Form(
     'a duration, or `"off"`',

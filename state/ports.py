@@ -41,6 +41,15 @@ class Link(NamedTuple):
     archived: bool = False  # gone, but the row is still there under this key
 
 
+class Stored(NamedTuple):
+    """What is remembered of one row: enough to tell whether it has changed, without its record."""
+
+    existence: str  # as in Link
+    settled: bool
+    archived: bool
+    raws: tuple[Raw, ...] | None  # the image's stored form; None: no image, or one of an older mapping
+
+
 class Frozen(NamedTuple):
     """A field (or group) in review: what each system held when it was frozen."""
 
@@ -220,6 +229,10 @@ class State(Protocol):
 
     def links(self, entity: str, system: str, after: Key | None, limit: int) -> list[tuple[Key, Gid]]:
         """Live links there in key order, behind `after`: a sweep compares them with the rows."""
+        ...
+
+    def stored(self, entity: str, system: str, keys: Iterable[Key]) -> dict[Key, Stored]:
+        """What these rows were last seen to hold; keys that speak for no record are missing. One statement."""
         ...
 
     def position(self, system: str) -> bytes | None: ...

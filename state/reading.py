@@ -15,7 +15,7 @@ from config.records import Gid, Key, Stamp
 from state.catalog import NEVER, Catalog
 from state.codec import unpack_frozen, unpack_pair, unpack_reasons, unpack_row, unpack_stale
 from state.database import Database
-from state.ports import Image, Link, Record, Version
+from state.ports import Image, Link, Record, Stored, Version
 
 SLOT = 64  # slots per record; a system's id is the rest
 MOST_KNOWN = 50_000  # records: some 100 MB; beyond that a commit writes whole records again
@@ -139,6 +139,19 @@ class Reading:
                 *self.place(entity, system),
             )
         )
+
+    def stored(self, entity: str, system: str, keys: Iterable[Key]) -> dict[Key, Stored]:
+        current = {id for id, layout in self.catalog.layouts.items() if layout.places is None}
+        rows = self.database.among(
+            "SELECT s.key, s.existence, s.settled, s.archived, s.layout, s.raws FROM json_each(?) j CROSS JOIN side s "
+            "ON s.entity = ? AND s.system = ? AND s.key = j.value AND s.speaks = 1",
+            keys,
+            *self.place(entity, system),
+        )
+        return {
+            key: Stored(existence, settled == 1, archived == 1, unpack_row(raws) if layout in current else None)
+            for key, existence, settled, archived, layout, raws in rows
+        }
 
     def keys_of(self, slots: Iterable[int], avoid: Collection[int] = ()) -> dict[int, tuple[int, int, Key]]:
         """By slot: (entity, system, key) by which its record can be looked at, best not in the slot's own system."""

@@ -17,7 +17,7 @@ from config.records import Gid, Key, Stamp
 from state import database, reports
 from state.catalog import Catalog
 from state.database import Database
-from state.ports import Decided, Look, MatchRow, Pending, Record, Review
+from state.ports import Decided, Look, MatchRow, Pending, Record, Review, Stored
 from state.reading import SLOT, Reading, uncollected
 from state.settling import settle
 from state.writing import Writing
@@ -165,6 +165,9 @@ class Store:
             "AND s.existence <> 'gone' ORDER BY s.key LIMIT ?",
             (*self._reading.place(entity, system), after or "", limit),
         )
+
+    def stored(self, entity: str, system: str, keys: Iterable[Key]) -> dict[Key, Stored]:
+        return self._reading.stored(entity, system, keys)
 
     # --- match index --------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from agent import console, contact, service, session
+from agent import console, contact, service, session, sweeping
 from agent.console import Output, moment, number, span
 from agent.engine import now
 from config.errors import DONE, LOOK, Transient
@@ -85,7 +85,16 @@ def _entity(config: Config, status: Status, pending: list[Pending], name: str) -
         "absent": absent,
         "pending": _pending([p for p in pending if p.entity == name]),
         "reviews": {kind: n for (e, kind), n in status.reviews.items() if e == name},
+        "sweeps": {s: _sweep(status, name, s, config.entities[name].sweep) for s in systems},
     }
+
+
+def _sweep(status: Status, entity: str, system: str, schedule: str) -> dict[str, Any]:
+    found = sweeping.told(status.meta, entity, system, schedule, now())
+    for place, key in ((found, "next"), (found["running"], "begun"), (found["last"], "at")):
+        if place is not None:
+            place[key] = moment(place[key])
+    return found
 
 
 def _pending(pending: list[Pending]) -> list[dict[str, Any]]:
@@ -152,5 +161,22 @@ def _tell_entity(out: Output, name: str, entity: dict[str, Any]) -> None:
     for p in entity["pending"]:
         when = f"since {p['oldest']:%Y-%m-%d %H:%M:%S}, next try {p['next']:%H:%M:%S} UTC"
         out.say(f"  waits for {p['system']} ({p['reason']}): {number(p['records'], 'record')}, {when}: {p['message']}")
+    for system, sweep in entity["sweeps"].items():
+        _tell_sweep(out, system, sweep)
     for kind, count in entity["reviews"].items():
         out.say(f"  in review, {kind}: {number(count, 'question')} (`accord review --only {name}`)")
+
+
+def _tell_sweep(out: Output, system: str, sweep: dict[str, Any]) -> None:
+    running, last = sweep["running"], sweep["last"]
+    if running is not None and running["begun"] is None:
+        out.say(f"  sweep of {system} waits to begin: {running['reason']}")
+    elif running is not None:
+        done = f"{running['rows']:,} of about {running['total']:,} rows, {running['per_second']:,} a second"
+        out.say(f"  sweep of {system} runs: {done}: {running['reason']}")
+    elif last is not None:
+        found = f", {last['found']:,} had changed unseen" if last["found"] else ""
+        following = f"; next {sweep['next']:%Y-%m-%d %H:%M} UTC" if sweep["next"] else ""
+        out.say(
+            f"  last sweep of {system}: {last['at']:%Y-%m-%d %H:%M:%S} UTC, {last['rows']:,} rows{found}{following}"
+        )

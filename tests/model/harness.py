@@ -243,6 +243,13 @@ class World:
                 return
         raise AssertionError(f"not quiet after {QUIET} rounds: {[tuple(j) for j in self.journal[-6:]]}")
 
+    def settle_now(self) -> None:
+        """Rounds until nothing is due; the clock stands still."""
+        for _ in range(QUIET):
+            if not self.round():
+                return
+        raise AssertionError("not quiet")
+
     def effect(self) -> tuple[int, int, list[str]]:
         """All that can be seen of what Accord has done: rows, journal lines, open questions."""
         open_items = sorted(r.id for r in self.state.reviews()) if self.state is not None else []

@@ -30,6 +30,8 @@ MODES = {
     "owner": Mode("abc", (*BASE, "down", "up"), owner={"n": "b"}, rules={"p": "prefer:c"}),
     "forms": Mode("abc", (*BASE, "open", "save", "down", "up"), forms=True),
     "watermark": Mode("abc", (*LIFE, "down", "up"), watermark="b"),
+    "gaps": Mode("abc", (*LIFE, "gap", "gap", "down", "up")),
+    "gaps of edits": Mode(acts=(*ROUGH, "gap", "gap"), rules={"q": "sum"}),
     "lost state": Mode("ab", (*BASE, "create", "lose", "cut")),
 }
 

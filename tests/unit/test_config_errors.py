@@ -70,7 +70,7 @@ IN_ACCORD = [
     ('"pilot"', '"x"\npoll = 5', '3: agent.poll: expected a duration like'),
     ("[agent]", "[agnet]", 'accord.toml:1: agnet: unknown section. Did you mean "agent"?'),
     ('[agent]\nname = "pilot"', "", "accord.toml: agent: the section [agent] is missing."),
-    ("[systems.crm]", "[limits]\n[systems.crm]", "3: limits: unknown section. Known here: agent, systems."),
+    ("[systems.crm]", "[limits]\n[systems.crm]", "3: limits: unknown section. Known here: agent, sweep, systems."),
     ("[systems.shop]", "[order.fields]\n[systems.shop]", "Entities stand in files of their own: entities/NAME.toml."),
     ("[systems.shop]", "[systems.owner]", '7: systems.owner: a system cannot be called "owner"'),
     ("[systems.shop]", "[systems.where]", '7: systems.where: a system cannot be called "where"'),

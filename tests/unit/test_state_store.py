@@ -25,6 +25,7 @@ from state.ports import (
     Replaced,
     Review,
     State,
+    Stored,
     Version,
 )
 from state.store import Store
@@ -126,6 +127,20 @@ def test_a_record_comes_back_as_it_was_committed(store: Store, path: Path) -> No
         assert load(reader, A) == restored(record)
         assert reader.load("customer", [B]) == {}
         assert reader.load("order", [A]) == {}
+
+
+def test_what_a_row_was_last_seen_to_hold(store: Store, path: Path) -> None:
+    record = customer(A, "Acme", crm="1", erp="E1")
+    record.links["erp"] = Link("E1", "gone", False, True)
+    record.images = {"crm": Image(("ACME", None), ("Acme", None), (4, 5), 6)}
+    store.commit(Decided(1, 10, records=[record]))
+    assert store.stored("customer", "crm", ["1", "2", "E1"]) == {"1": Stored("live", True, False, ("ACME", None))}
+    assert store.stored("customer", "erp", ["E1"]) == {"E1": Stored("gone", False, True, None)}
+    assert store.stored("order", "crm", ["1"]) == {}
+    store.close()
+    changed = ENTITIES | {"customer": ["name", "parent", "phone"]}
+    with closing(Store.open(path, changed, SYSTEMS, refs=REFS)) as again:  # of an older mapping nothing is said
+        assert again.stored("customer", "crm", ["1"]) == {"1": Stored("live", True, False, None)}
 
 
 def test_only_what_a_round_changed_is_written_and_all_of_that(store: Store, path: Path) -> None:
