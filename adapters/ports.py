@@ -12,8 +12,9 @@ A connection is used by one thread at a time; the engine never calls two methods
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
+from adapters.origin import Origin
 from config.errors import Problem
 from config.records import (
     Batch,
@@ -35,18 +36,15 @@ Decoder = Callable[[Raw], Value]
 """Raw -> canonical. Raises ValueError (text says why) for a value that does not convert: the record goes to review."""
 
 
-class Verdict(NamedTuple):
-    """What `verify` says about a position: go on, or sweep first (`reason` in plain words)."""
-
-    sweep: bool
-    reason: str = ""
-
-
 class Capture(Protocol):
     """Sees committed changes of the bound tables."""
 
-    def verify(self, position: bytes | None) -> Verdict:
-        """May capture go on from this position? Reads only."""
+    def origin(self) -> Origin:
+        """What positions belong to now: which database this is, and all that capture relies on. Reads only, quickly.
+
+        The same at each look, also from another process, as long as nothing was missed: neither Accord's own work nor
+        what people do to rows changes it, nor a `prepare` that finds everything in place. Works before `prepare`.
+        """
         ...
 
     def changes(self, position: bytes | None, limit: int) -> Batch:
@@ -170,7 +168,8 @@ class System(Reader, Capture, Protocol):
     def prepared(self) -> list[Problem]:
         """Is what `prepare` makes there, and made for the tables as they are mapped now? Reads only.
 
-        The code of each problem is "not-prepared" where nothing of Accord's is there yet, else "prepared-differs".
+        The code of each problem is "not-prepared" where nothing of Accord's is there yet, "no-trigger" of a trigger
+        that is missing or switched off, else "prepared-differs".
         """
         ...
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from adapters.ports import Decoder, System, Transaction, Verdict
+from adapters.ports import Decoder, System, Transaction
 from config.records import (
     Batch,
     Crosswalk,
@@ -42,9 +42,6 @@ class DryRun:
         return getattr(self.inner, name)  # describe, tables, count, find, check, clock, …
 
     # --- capture: the plan looks at every row anyway -------------------------------------------------------------
-
-    def verify(self, position: bytes | None) -> Verdict:
-        return Verdict(False)
 
     def changes(self, position: bytes | None, limit: int) -> Batch:
         return Batch([], None, False)

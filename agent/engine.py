@@ -21,6 +21,7 @@ from agent.identity import Row
 from agent.round import Report, Round
 from agent.sweep import Sweeper
 from agent.values import fitter, harmless, rounding, whole
+from agent.watch import Watch
 from config.errors import Halt, Problem, Taken, Transient
 from config.records import Entity, Fence, Gid, Stamp
 from state.ports import Decided, Pending, State
@@ -59,6 +60,7 @@ class Options:
     first_pause: int = SECOND  # before a failed thing is tried again; doubles up to LONGEST_PAUSE
     threads: bool = True  # one per system; off: everything in the caller's thread
     rows_per_second: int = 0  # that a sweep reads; 0 = as fast as it can
+    blind: int = 600 * SECOND  # between two sweeps while changes are not captured
     sweeps: Mapping[str, str] = field(default_factory=dict)  # by entity: when it is swept ("daily 03:00")
 
 
@@ -110,6 +112,7 @@ class Engine:
         self._threads: dict[str, ThreadPoolExecutor] = {}
         self.notes: list[str] = []  # sentences for the log
         self.sweeper = Sweeper(self, self.options.rows_per_second, self.notes.append)
+        self.watch = Watch(self)
 
     def _bind(self, entity: Entity, system: str) -> Bound:
         table = entity.tables[system]
@@ -134,7 +137,7 @@ class Engine:
         for system in self.systems:
             try:
                 self.call(system, partial(self._recover, system))
-                self.call(system, partial(self._plan_sweeps, system))
+                self._plan_sweeps(system)
             except (Transient, Halt, Taken) as error:
                 self.went_down(system, error)
         self._must_go_on(1 if self.started else 2)
@@ -144,6 +147,7 @@ class Engine:
         """One round, with a part of a sweep. `Halt`, `Taken`: no system is left that could go on."""
         self._wake()
         self._must_go_on(1)
+        self.watch.look()
         self.sweeper.tick()
         chunk = self.sweeper.next()
         round = Round(self, chunk.looks)
@@ -155,14 +159,9 @@ class Engine:
         return report
 
     def _plan_sweeps(self, system: str) -> None:
-        """What capture cannot prove to have seen is swept: a gap in the log, and all that a watermark does not show."""
-        verdict = self.systems[system].verify(self.state.position(system))
+        """What a watermark does not show is swept."""
         for name, entity in self.entities.items():
-            if system not in entity.tables:
-                continue
-            if verdict.sweep:
-                self.sweeper.request(name, system, verdict.reason, gap=True)
-            elif entity.tables[system].capture == "watermark":
+            if system in entity.tables and entity.tables[system].capture == "watermark":
                 self.sweeper.request(name, system, "the agent started, and a watermark shows no deletes")
 
     def settle(self, max_rounds: int = 10_000) -> list[Report]:
@@ -317,6 +316,7 @@ class Engine:
         """Fence and clock, and what is known of a transaction whose outcome is unknown (section 5, after step 10)."""
         adapter = self.systems[system]
         adapter.clock()
+        self.watch.take_in(system)
         if self._writes(system):
             if system not in self.epochs:
                 self.epochs[system] = adapter.take_fence(self.name).epoch

@@ -13,6 +13,7 @@ from agent import contact
 from agent.dryrun import MARK, DryRun
 from agent.engine import Engine, Options, Stopped, now
 from agent.values import show
+from agent.watch import Recognising
 from config.errors import Transient
 from config.records import Entity, Fence, Gid, Value
 from state.ports import Decided, Journal, Review, State
@@ -64,6 +65,7 @@ class Planner(Engine):
     ) -> None:
         dry: dict[str, System] = {s: DryRun(system) for s, system in systems.items()}
         super().__init__(name, entities, dry, state, options=replace(options or Options(), sweeps={}))
+        self.watch = Recognising(self)
         self.sweeper.waiting.clear()  # the plan looks at every row anyway
         self.plans = {n: EntityPlan(n, self.phases[n]) for n in self.order}
         self.seen_reviews: set[str] = set()

@@ -134,5 +134,6 @@ def options(config: Config) -> Options:
         tolerance=config.agent.tolerance,
         stale_windows={name: system.stale_window for name, system in config.systems.items()},
         rows_per_second=config.sweep.rows_per_second,
+        blind=config.sweep.blind,
         sweeps={name: entity.sweep for name, entity in config.entities.items()},
     )

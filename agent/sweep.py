@@ -93,6 +93,7 @@ class Sweeper:
         if now < self._tick:
             return
         self._tick = now + SECOND
+        self._look_around(now)
         for entity, schedule in self.engine.options.sweeps.items():
             if schedule == "off" or self.engine.phases[entity] != contact.LIVE:
                 continue
@@ -100,6 +101,15 @@ class Sweeper:
                 due = self._scheduled.get((entity, system)) or self._schedule(entity, system, schedule)
                 if due is not None and due <= now and (entity, system) not in self.waiting:
                     self.request(entity, system, f"{schedule}, as configured")
+
+    def _look_around(self, now: Stamp) -> None:
+        """While changes are not captured, a sweep follows the last one after a while."""
+        for system, entities in self.engine.watch.blind.items():
+            for entity in entities:
+                swept = load(self.engine.state.get(f"swept:{entity}:{system}"), Swept)
+                over = swept is None or swept.at + self.engine.options.blind <= now
+                if over and (entity, system) not in self.waiting:
+                    self.request(entity, system, "changes are not captured")
 
     def _schedule(self, entity: str, system: str, schedule: str) -> Stamp | None:
         """The first time after the last sweep; where there was none, after this entity was first kept in agreement."""

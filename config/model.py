@@ -59,6 +59,8 @@ class SweepOptions(Options):
 
     rows_per_second: Annotated[int, v.RATE] = 5000
     """Rows that sweeps read in a second at most."""
+    blind: v.Duration = 600 * SECOND
+    """How long after a sweep the next one follows while changes are not captured (the triggers are gone)."""
 
 
 class DefaultOptions(Options):

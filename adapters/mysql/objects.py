@@ -286,7 +286,7 @@ def problems(session: Session, names: Names, bounds: Sequence[Bound], system: st
         entity = next(b.table.entity for b in bounds if qualified(b.database, b.table.name) == trigger.table)
         if name not in found:
             text = f"the trigger {name} is missing (or the account lacks the right TRIGGER to see it)."
-            listed.append(Problem(code, text, hint, system=system, entity=entity))
+            listed.append(Problem("no-trigger", text, hint, system=system, entity=entity))
         elif (f"{trigger.event} {trigger.table}", _plain(trigger.body)) != (found[name][0], _plain(found[name][1])):
             text = f"the trigger {name} was made for another mapping, or was changed."
             listed.append(Problem(code, text, hint, system=system, entity=entity))

@@ -15,10 +15,12 @@ from adapters.mysql.check import DENIED, Check, account
 from adapters.mysql.connection import Session
 from adapters.mysql.describe import reflector
 from adapters.mysql.errors import number_of
+from adapters.mysql.origin import origin
 from adapters.mysql.sql import literal, qualified
 from adapters.mysql.tables import Bound
 from adapters.mysql.transaction import MariaTransaction, taken
-from adapters.ports import Decoder, Verdict
+from adapters.origin import Origin
+from adapters.ports import Decoder
 from config.errors import AccordError, Halt, Problem, Transient
 from config.records import (
     Batch,
@@ -138,10 +140,9 @@ class MariaSystem:
 
     # --- capture -----------------------------------------------------------------------------------------------------
 
-    def verify(self, position: bytes | None) -> Verdict:
-        captured = any(b.captured for b in self._bounds.values())
-        wrong = self.prepared() if captured and position is not None else []
-        return Verdict(True, f"changes may have been missed: {wrong[0].message}") if wrong else Verdict(False)
+    def origin(self) -> Origin:
+        with self._session.errors():
+            return origin(self._session, self._config.target, self._names, list(self._bounds.values()))
 
     def changes(self, position: bytes | None, limit: int) -> Batch:
         places = watermark.unpack(position)

@@ -8,13 +8,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from adapters.ports import Decoder, Transaction, Verdict
+from adapters.origin import Origin
+from adapters.ports import Decoder, Transaction
 from adapters.postgresql.bound import Bound
 from adapters.postgresql.capture import Capture
 from adapters.postgresql.check import Check
 from adapters.postgresql.describe import Describer
 from adapters.postgresql.log import Log
 from adapters.postgresql.objects import EVENTS, Objects
+from adapters.postgresql.origin import origin
 from adapters.postgresql.reading import Reader
 from adapters.postgresql.session import Session
 from adapters.postgresql.sql import array, literal, own
@@ -107,11 +109,8 @@ class PostgresSystem:
 
     # --- capture -----------------------------------------------------------------------------------------------------
 
-    def verify(self, position: bytes | None) -> Verdict:
-        captured = any(b.table.capture == "trigger" for b in self._bounds.values())
-        if position is not None and captured and not self._log.exists():
-            return Verdict(True, "the change log is not there")
-        return Verdict(False)
+    def origin(self) -> Origin:
+        return origin(self._session, self._config.target, self._objects(), list(self._bounds.values()))
 
     def changes(self, position: bytes | None, limit: int) -> Batch:
         return self._capture.changes(position, limit)
@@ -126,8 +125,7 @@ class PostgresSystem:
 
     def prepared(self) -> list[Problem]:
         found = [*self._missing_tables(), *self._missing_triggers()]
-        code = "not-prepared" if found and self._bare() else "prepared-differs"
-        return [replace(problem, code=code) for problem in found]
+        return [replace(problem, code="not-prepared") for problem in found] if found and self._bare() else found
 
     def _bare(self) -> bool:
         """Is there nothing at all of Accord's?"""
@@ -139,8 +137,8 @@ class PostgresSystem:
         )
         return bool(rows[0][0]) and not self._functions()
 
-    def _problem(self, message: str, entity: str | None = None) -> Problem:
-        return Problem("prepared-differs", message, "run `accord prepare`", system=self.name, entity=entity)
+    def _problem(self, message: str, entity: str | None = None, code: str = "prepared-differs") -> Problem:
+        return Problem(code, message, "run `accord prepare`", system=self.name, entity=entity)
 
     def _missing_tables(self) -> Iterator[Problem]:
         rows = self._session.query(
@@ -166,9 +164,9 @@ class PostgresSystem:
                 wanted.add((name, table))
                 enabled, mark = standing.get((name, table), ("", ""))
                 if not enabled:
-                    yield self._problem(f"the trigger {name} on {tag} is missing", group[0].entity)
+                    yield self._problem(f"the trigger {name} on {tag} is missing", group[0].entity, "no-trigger")
                 elif enabled not in "OA":
-                    yield self._problem(f"the trigger {name} on {tag} is disabled", group[0].entity)
+                    yield self._problem(f"the trigger {name} on {tag} is disabled", group[0].entity, "no-trigger")
                 elif mark != objects.mark(group):
                     text = f"the trigger {name} on {tag} was made for another mapping"
                     yield self._problem(text, group[0].entity)

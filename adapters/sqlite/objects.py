@@ -17,11 +17,15 @@ class Names(NamedTuple):
     changes: str
     crosswalk: str
     fence: str
+    origin: str
     prefix: str
 
     @classmethod
     def of(cls, prefix: str) -> Names:
-        return cls(quote(f"{prefix}_changes"), quote(f"{prefix}_crosswalk"), quote(f"{prefix}_fence"), prefix)
+        changes, crosswalk, fence, origin = (
+            quote(f"{prefix}_{n}") for n in ("changes", "crosswalk", "fence", "origin")
+        )
+        return cls(changes, crosswalk, fence, origin, prefix)
 
     def trigger(self, table: str, event: str) -> str:
         return f"{self.prefix}_{table}_{event}"
@@ -61,6 +65,7 @@ def tables(names: Names) -> list[Made]:
             f"CREATE TABLE {names.changes} (id INTEGER PRIMARY KEY, tbl TEXT NOT NULL, key TEXT, was TEXT, op TEXT, "
             "cols TEXT, changed_at INTEGER, own INTEGER)",
         ),
+        Made("table", f"{p}_origin", f"CREATE TABLE {names.origin} (database TEXT NOT NULL, triggers TEXT NOT NULL)"),
         Made("index", f"{p}_changes_key", f"CREATE INDEX {quote(p + '_changes_key')} ON {names.changes} (tbl, key)"),
         Made(
             "index",
@@ -75,6 +80,13 @@ def tables(names: Names) -> list[Made]:
 # starts at the time of day: a log that is made anew goes on behind the old one.
 def seed(names: Names) -> str:
     return f"INSERT INTO {names.changes} (id, tbl) SELECT {NOW}, '' WHERE NOT EXISTS (SELECT 1 FROM {names.changes})"
+
+
+def origin(names: Names, anew: bool) -> list[str]:
+    """Draws the id of the database, once; and that of the triggers, where some are made `anew`."""
+    id = "lower(hex(randomblob(8)))"
+    first = f"INSERT INTO {names.origin} SELECT {id}, {id} WHERE NOT EXISTS (SELECT 1 FROM {names.origin})"
+    return [first, *([f"UPDATE {names.origin} SET triggers = {id}"] if anew else [])]
 
 
 def triggers(names: Names, bounds: Iterable[Bound]) -> list[Made]:
@@ -171,6 +183,8 @@ def prepare(names: Names, bounds: Sequence[Bound], present: Sequence[Made]) -> l
     statements = [_if_not_exists(made) for made in tables(names)] + [seed(names)]
     stale = [m.name for m in present if m.type == "trigger" and m not in wanted]
     statements += [f"DROP TRIGGER IF EXISTS {quote(name)}" for name in dict.fromkeys(stale)]
+    log = [made for made in tables(names) if made.name == f"{names.prefix}_changes"]
+    statements += origin(names, any(made not in present for made in (*wanted, *log)))
     return statements + [_if_not_exists(made) for made in wanted]
 
 
@@ -182,7 +196,8 @@ def _if_not_exists(made: Made) -> str:
 def unprepare(names: Names, present: Sequence[Made]) -> list[str]:
     """Statements that remove everything, the crosswalk last; they may run twice."""
     statements = [f"DROP TRIGGER IF EXISTS {quote(m.name)}" for m in present if m.type == "trigger"]
-    return statements + [f"DROP TABLE IF EXISTS {name}" for name in (names.changes, names.fence, names.crosswalk)]
+    own = (names.changes, names.fence, names.origin, names.crosswalk)
+    return statements + [f"DROP TABLE IF EXISTS {name}" for name in own]
 
 
 def script(title: str, statements: Sequence[str]) -> str:

@@ -6,13 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from adapters.ports import Decoder, Transaction, Verdict
+from adapters.origin import Origin
+from adapters.ports import Decoder, Transaction
 from adapters.sqlite import objects, reader
 from adapters.sqlite.bound import Bound
 from adapters.sqlite.capture import Captures
 from adapters.sqlite.check import check
 from adapters.sqlite.describe import Describer
 from adapters.sqlite.objects import Made, Names
+from adapters.sqlite.origin import origin
 from adapters.sqlite.session import Session
 from adapters.sqlite.writer import SqliteTransaction, not_prepared, taken
 from config.errors import Problem
@@ -89,10 +91,9 @@ class SqliteSystem:
 
     # --- capture -----------------------------------------------------------------------------------------------------
 
-    def verify(self, position: bytes | None) -> Verdict:
-        if position is not None and self._captures.log is not None and not self._exists("changes"):
-            return Verdict(True, "the change log is not there")
-        return Verdict(False)
+    def origin(self) -> Origin:
+        path = Path(self._config.target["path"])
+        return origin(self._session, path, self._names, list(self._bounds.values()))
 
     def changes(self, position: bytes | None, limit: int) -> Batch:
         if self._captures.log is not None and not self._exists("changes"):
@@ -120,7 +121,8 @@ class SqliteSystem:
             found = present.get(made.name)
             if found is None:
                 message = f"the {made.type} {made.name} is missing."
-                yield Problem(code, message, hint, system=self.name)
+                lone = present and made.type == "trigger"
+                yield Problem("no-trigger" if lone else code, message, hint, system=self.name)
             elif found != made:
                 message = f"the {made.type} {made.name} was made for another mapping, or was changed."
                 yield Problem(code, message, hint, system=self.name)
@@ -136,7 +138,7 @@ class SqliteSystem:
         """Accord's objects that stand there now, triggers on any table."""
         p = self._names.prefix
         rows = self._session.query("SELECT type, name, tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL")
-        own = (f"{p}_changes", f"{p}_crosswalk", f"{p}_fence")
+        own = (f"{p}_changes", f"{p}_crosswalk", f"{p}_fence", f"{p}_origin")
         return [
             Made(type, name, sql)
             for type, name, table, sql in rows

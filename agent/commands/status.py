@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +86,15 @@ def _entity(config: Config, status: Status, pending: list[Pending], name: str) -
         "absent": absent,
         "pending": _pending([p for p in pending if p.entity == name]),
         "reviews": {kind: n for (e, kind), n in status.reviews.items() if e == name},
+        "blind": {s: found for s in systems if (found := _blind(status, name, s))},
         "sweeps": {s: _sweep(status, name, s, config.entities[name].sweep) for s in systems},
     }
+
+
+def _blind(status: Status, entity: str, system: str) -> dict[str, Any] | None:
+    """Why changes there are not captured, and since when."""
+    found = json.loads(status.meta.get(f"blind:{system}", "{}")).get(entity)
+    return None if found is None else {"since": moment(int(found[0])), "why": found[1]}
 
 
 def _sweep(status: Status, entity: str, system: str, schedule: str) -> dict[str, Any]:
@@ -116,7 +124,7 @@ def _pending(pending: list[Pending]) -> list[dict[str, Any]]:
 
 
 def _exit(agent: dict[str, Any], entities: dict[str, dict[str, Any]]) -> int:
-    waits = any(e["reviews"] or e["phase"] == contact.HELD for e in entities.values())
+    waits = any(e["reviews"] or e["blind"] or e["phase"] == contact.HELD for e in entities.values())
     return LOOK if waits or agent.get("down") or agent.get("halted") else DONE
 
 
@@ -161,6 +169,9 @@ def _tell_entity(out: Output, name: str, entity: dict[str, Any]) -> None:
     for p in entity["pending"]:
         when = f"since {p['oldest']:%Y-%m-%d %H:%M:%S}, next try {p['next']:%H:%M:%S} UTC"
         out.say(f"  waits for {p['system']} ({p['reason']}): {number(p['records'], 'record')}, {when}: {p['message']}")
+    for system, blind in entity["blind"].items():
+        since = f"since {blind['since']:%Y-%m-%d %H:%M:%S} UTC"
+        out.say(f"  changes in {system} are not captured {since}: {blind['why']}. What to do: run `accord prepare`.")
     for system, sweep in entity["sweeps"].items():
         _tell_sweep(out, system, sweep)
     for kind, count in entity["reviews"].items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from typing import Any
 
 import click
@@ -12,7 +13,7 @@ from agent import console, session
 from agent.console import Output, number
 from config.errors import DONE, ConfigError, Problem, Taken
 from config.model import Config
-from state.lock import holder
+from state.lock import StateLock, holder
 
 
 @click.command()
@@ -37,7 +38,8 @@ def command(out: Output, show: bool, yes: bool) -> int:
             return DONE
         _must_not_run(config)
         _agreed(out, yes, sum(counts.values()))
-        _remove(out, config, systems)
+        with StateLock(config.agent.state, config.agent.name) if config.agent.state.exists() else nullcontext():
+            _remove(out, config, systems)
     return DONE
 
 
@@ -53,11 +55,22 @@ def _agreed(out: Output, yes: bool, links: int) -> None:
 
 def _remove(out: Output, config: Config, systems: dict[str, System]) -> None:
     for name, system in systems.items():
+        _forget(config, name)
         system.unprepare()
         out.data["systems"][name]["removed"] = True
         out.say(f"{name}: removed.")
     if config.agent.state.exists():
         out.say(f"{config.agent.state} stays: it remembers what was agreed. Remove it if you do not come back.")
+
+
+def _forget(config: Config, system: str) -> None:
+    """The state knows that it was we who removed them: what is made again later was not restored from a backup, but
+    changes will have been missed. Said first: a state that knows too early only has its rows compared once more."""
+    if config.agent.state.exists():
+        with session.open_state(config) as state:
+            state.put(f"unprepared:{system}", "1")
+            state.put(f"origin:{system}", None)
+            state.put(f"landed:{system}", None)
 
 
 def _must_not_run(config: Config) -> None:

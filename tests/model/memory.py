@@ -104,6 +104,7 @@ class Memory:
         self.locked: set[tuple[str, Key]] = set()  # rows under an open transaction of Accord
         self.waiting: list[Callable[[], object]] = []  # people's statements that wait for those locks
         self.shuffle: random.Random | None = None
+        self.broken = ""  # why no trigger notes anything: "is missing"
         self.echoes = False  # Accord's own writes are captured like anybody's
         self.accord_writes = 0  # rows that Accord wrote, for "a further round writes nothing"
         self.watch: Watch | None = None  # sees what people did to a row: (entity, key, before, after)
@@ -301,7 +302,7 @@ class Memory:
         stamp = self.now() + self.offset if at is None else at
         entry = Entry(self.ids, entity, key, op, cols, stamp, self.txn, was)
         self.history.append(entry)
-        if not self.watermark:
+        if not self.watermark and not self.broken:
             self.log.append(entry)
 
     def children(self, entity: str, key: Key) -> list[tuple[str, Key, str]]:

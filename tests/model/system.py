@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from adapters.ports import Decoder, Verdict
+from adapters.origin import Origin, Part
+from adapters.ports import Decoder
 from config.errors import Problem, Taken, Transient, Unreachable
 from config.records import (
     Batch,
@@ -47,6 +48,8 @@ class MemorySystem(Memory):
         self.transaction: MemoryTransaction | None = None
         self.accord: Fence | None = None
         self.cross: dict[tuple[str, str, Key], Gid] = {}
+        self.database = f"{self.name}1"  # which one it is
+        self.generation = "1"  # of the triggers
 
     def bind(self, tables: Sequence[Table]) -> None:
         for table in tables:
@@ -58,9 +61,11 @@ class MemorySystem(Memory):
             raise Unreachable(Problem("unreachable", f"{self.name} does not answer.", system=self.name))
 
     # --- capture -------------------------------------------------------------------------------------------------
-    def verify(self, position: bytes | None) -> Verdict:
+    def origin(self) -> Origin:
         self.up()
-        return Verdict(False)
+        kinds = ("the triggers",) if not self.watermark else ()
+        parts = [Part(kind, self.generation, tuple(self.tables_), self.broken) for kind in kinds]
+        return Origin(self.database, self.database, self.name, f"the database {self.database}", tuple(parts))
 
     def changes(self, position: bytes | None, limit: int) -> Batch:
         self.up()
