@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec.msgpack import Decoder, Encoder, Ext
 
@@ -163,3 +163,47 @@ def unpack_stale(blob: bytes | None) -> dict[tuple[str, str], list[Replaced]]:
     if blob is None:
         return {}
     return {(system, name): [Replaced(*item) for item in items] for system, name, items in _decode_any(blob)}
+
+
+# --- images: each is kept encoded, so that one that has not changed is carried along as it is -----------------------
+
+
+class Entry(NamedTuple):
+    """The image of one system, encoded."""
+
+    system: int
+    layout: int
+    seen: Stamp
+    raws: bytes  # `pack_row`
+    stands: bytes | None  # `pack_pair`; None: it stands for the record's version, in the record's layout
+
+
+_decode_entries = Decoder(tuple[tuple[int, int, int, bytes, bytes | None], ...]).decode
+_decode_undo = Decoder(tuple[tuple[int, tuple[int, int, int, bytes, bytes | None] | None], ...]).decode
+
+
+def pack_images(entries: Iterable[Sequence[Any]]) -> bytes | None:
+    rows = list(entries)
+    return _encode(rows) if rows else None
+
+
+def unpack_images(blob: bytes | None) -> list[Entry]:
+    return [] if blob is None else [Entry(*row) for row in _decode_entries(blob)]
+
+
+def pack_undo(rows: Iterable[tuple[int, Sequence[Any] | None]]) -> bytes:
+    """By slot: the image before, which stands for what it says itself."""
+    return _encode(list(rows))
+
+
+def unpack_undo(blob: bytes) -> list[tuple[int, Entry | None]]:
+    return [(slot, None if row is None else Entry(*row)) for slot, row in _decode_undo(blob)]
+
+
+def replaced(blob: bytes | None, system: int, new: Entry | None, layout: int, agreed: bytes | None) -> bytes | None:
+    """The images with another one for this system (None: with none). `layout`, `agreed`: the record's."""
+    entries = [entry for entry in unpack_images(blob) if entry.system != system]
+    if new is not None:
+        same = new.layout == layout and new.stands is not None and new.stands == agreed
+        entries.append(new._replace(stands=None) if same else new)
+    return pack_images(entries)

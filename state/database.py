@@ -13,6 +13,7 @@ from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
 from config.errors import AccordError, ConfigError, Problem, Transient
+from state.codec import Entry, pack_images, replaced
 
 APPLICATION = 0x41434F52  # "ACOR" in the file's header: what tells a state file from any other SQLite file
 HERE = Path(__file__).parent
@@ -42,6 +43,8 @@ class Database:
         self.connection = connection
         connection.create_function("unhexed", 1, bytes.fromhex, deterministic=True)
         connection.create_function("unpacked", 1, from_json, deterministic=True)
+        connection.create_function("with_image", 8, _with_image, deterministic=True)
+        connection.create_aggregate("gathered", 7, _Gathered)  # type: ignore[arg-type]
 
     def rows(self, sql: str, parameters: Iterable[Any] = ()) -> list[Any]:
         try:
@@ -101,6 +104,27 @@ class Database:
 
     def _said(self, error: sqlite3.DatabaseError) -> Exception:
         return file_error(self.path, error) or error
+
+
+def _with_image(images: bytes | None, layout: int, agreed: bytes | None, system: int, *image: Any) -> bytes | None:
+    """A record's images with this one of a system; its `raws` are NULL: with none."""
+    return replaced(images, system, None if image[2] is None else Entry(system, *image), layout, agreed)
+
+
+class _Gathered:
+    """The images of a record, of which each was a row (schema 1)."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+
+    def step(
+        self, system: int, layout: int, seen: int, raws: bytes, stands: bytes, now: int, agreed: bytes | None
+    ) -> None:
+        same = layout == now and stands == agreed
+        self.entries.append(Entry(system, layout, seen, raws, None if same else stands))
+
+    def finalize(self) -> bytes | None:
+        return pack_images(self.entries)
 
 
 def _scratch(connection: sqlite3.Connection) -> sqlite3.Connection:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from config.records import Gid, Key, Stamp
 from state.catalog import NEVER, Catalog
-from state.codec import unpack_frozen, unpack_pair, unpack_reasons, unpack_row, unpack_stale
+from state.codec import Entry, unpack_frozen, unpack_images, unpack_pair, unpack_reasons, unpack_row, unpack_stale
 from state.database import Database
 from state.ports import Image, Link, Record, Stored, Version
 
@@ -28,8 +28,13 @@ class Known(NamedTuple):
     entity: str
     version: Version | None
     agreed: bytes | None  # the version encoded; None: not in the layout of today
+    layout: int
+    stored: bytes | None  # the version encoded, in that layout
+    reasons: bytes | None
     links: dict[str, Link]
     images: dict[str, Image]
+    entries: dict[str, Entry]  # the images encoded; each stands for what it says itself
+    others: list[Entry]  # of systems that do not take part any more
     frozen: bytes | None
     stale: bytes | None
     revived: Stamp | None
@@ -61,22 +66,24 @@ class Reading:
 
     def _load(self, entity: str, gids: Iterable[Gid]) -> dict[Gid, Record]:
         rows = self.database.among(
-            "SELECT r.id, r.gid, r.layout, r.agreed, r.reasons, r.frozen, r.stale, r.revived "
+            "SELECT r.id, r.gid, r.layout, r.agreed, r.reasons, r.images, r.frozen, r.stale, r.revived "
             "FROM json_each(?) j CROSS JOIN record r ON r.gid = j.value AND r.entity = ?",
             gids,
             self.catalog.entities.get(entity, 0),
         )
         if len(self.known) + len(rows) > MOST_KNOWN:
             self.known.clear()
-        found: dict[int, tuple[Record, bytes | None]] = {}
-        for id, gid, layout, agreed, reasons, frozen, stale, revived in rows:
+        found: dict[int, Record] = {}
+        for id, gid, layout, agreed, reasons, images, frozen, stale, revived in rows:
             version = None if agreed is None else self._version(layout, agreed, reasons)
             record = Record(gid, entity, {}, version, {}, unpack_frozen(frozen), unpack_stale(stale), revived)
             usable = agreed if self.catalog.layouts[layout].places is None else None
-            found[id] = record, usable
-            self.known[gid] = Known(id, entity, version, usable, {}, {}, frozen, stale, revived)
-        self._sides(found)
-        return {record.gid: record for record, _ in found.values()}
+            known = Known(id, entity, version, usable, layout, agreed, reasons, {}, {}, {}, [], frozen, stale, revived)
+            if images is not None:
+                self._images(record, known, images)
+            found[id], self.known[gid] = record, known
+        self._links(found)
+        return {record.gid: record for record in found.values()}
 
     def _version(self, layout: int, agreed: bytes, reasons: bytes) -> Version:
         values, stamps = unpack_pair(agreed)
@@ -86,32 +93,46 @@ class Reading:
             return Version(values, stamps, origins, rules)
         return Version(lay.mapped(values, None), lay.mapped(stamps, 0), lay.mapped(origins, ""), lay.mapped(rules, ""))
 
-    def _sides(self, found: dict[int, tuple[Record, bytes | None]]) -> None:
-        """Links and images of the records, all systems at once."""
-        names, layouts, known = self.catalog.system_names, self.catalog.layouts, self.known
-        for id, key, existence, settled, archived, layout, seen, raws, stands in self.database.among(
-            "SELECT s.id, s.key, s.existence, s.settled, s.archived, s.layout, s.seen, s.raws, s.stands "
+    def _images(self, record: Record, known: Known, images: bytes) -> None:
+        names, layouts, version = self.catalog.system_names, self.catalog.layouts, record.version
+        for entry in unpack_images(images):
+            stands = entry.stands
+            whole = entry if stands is not None else entry._replace(stands=known.stored)
+            name = names.get(entry.system)
+            if name is None:
+                known.others.append(whole)
+                continue
+            lay = layouts[entry.layout]
+            if version is not None and (stands is None or (stands == known.agreed and lay.places is None)):
+                values, stamps = version.values, version.stamps
+                raws = unpack_row(entry.raws)
+                image = Image(raws if lay.places is None else lay.mapped(raws, None), values, stamps, entry.seen)
+                if lay.places is not None:  # fields that the old layout has not were never seen
+                    seen = tuple(NEVER if at is None else s for at, s in zip(lay.places, stamps, strict=True))
+                    image = image._replace(stamps=seen)
+            else:
+                values, stamps = unpack_pair(whole.stands or b"")
+                image = Image(unpack_row(entry.raws), values, stamps, entry.seen)
+                if lay.places is not None:
+                    image = Image(
+                        lay.mapped(image.raws, None), lay.mapped(values, None), lay.mapped(stamps, NEVER), entry.seen
+                    )
+            known.entries[name] = whole
+            known.images[name] = record.images[name] = image
+
+    def _links(self, found: dict[int, Record]) -> None:
+        """Links of the records, all systems at once."""
+        names, known = self.catalog.system_names, self.known
+        for id, key, existence, settled, archived in self.database.among(
+            "SELECT s.id, s.key, s.existence, s.settled, s.archived "
             f"FROM json_each(?) j CROSS JOIN side s ON s.id BETWEEN j.value * {SLOT} AND j.value * {SLOT} + {SLOT - 1}",
             found,
         ):
             name = names.get(id % SLOT)
-            if name is None:  # a system that does not take part any more
-                continue
-            record, agreed = found[id // SLOT]
-            memory = known[record.gid]
-            if key is not None:
-                memory.links[name] = record.links[name] = Link(key, existence, settled == 1, archived == 1)
-            if raws is None:
-                continue
-            lay = layouts[layout]
-            if stands == agreed and record.version is not None:
-                values, stamps = record.version.values, record.version.stamps
-            else:
-                values, stamps = unpack_pair(stands)
-            image = Image(unpack_row(raws), values, stamps, seen)
-            if lay.places is not None:
-                image = Image(lay.mapped(image.raws, None), lay.mapped(values, None), lay.mapped(stamps, NEVER), seen)
-            memory.images[name] = record.images[name] = image
+            if name is not None:  # None: a system that does not take part any more
+                record = found[id // SLOT]
+                link = Link(key, existence, settled == 1, archived == 1)
+                known[record.gid].links[name] = record.links[name] = link
 
     def forget(self) -> None:
         """The file has moved on."""

@@ -31,25 +31,22 @@ CREATE TABLE record (
     revived INTEGER,                                     -- when it was last decided that the record lives
     agreed BLOB,                                         -- the version: [values, stamps]; NULL = nothing agreed yet
     reasons BLOB,                                        -- the version: [origins, rules]
+    images BLOB,                                         -- what was last seen in the systems; NULL = nothing
     frozen BLOB,                                         -- fields in review; NULL = none
     stale BLOB,                                          -- values replaced within the stale window; NULL = none
     UNIQUE (gid, entity)
 ) STRICT;
 
--- One record in one system: its link (the key there) and its image (what was last seen there).
+-- One record's link to one system: the key there. Written only when a link changes.
 CREATE TABLE side (
     id INTEGER PRIMARY KEY,                              -- slot
     entity INTEGER NOT NULL REFERENCES entity,           -- of the record
     system INTEGER NOT NULL REFERENCES system,           -- the system
-    key TEXT,                                            -- current key; NULL = no link
+    key TEXT NOT NULL,                                   -- current key
     existence TEXT NOT NULL CHECK (existence IN ('live', 'gone', 'held')), -- held: a person must say
     settled INTEGER NOT NULL CHECK (settled IN (0, 1)),  -- gone: the other systems have done what follows
     archived INTEGER NOT NULL CHECK (archived IN (0, 1)), -- gone, but the row is still there
-    speaks INTEGER NOT NULL CHECK (speaks IN (0, 1)),    -- the key means this record; 0 = none, or taken by another
-    layout INTEGER REFERENCES layout,                    -- of `raws` and `stands`
-    seen INTEGER,                                        -- when the row was read
-    raws BLOB,                                           -- image: as stored; NULL = no image
-    stands BLOB                                          -- image: [values, stamps] that it stands for
+    speaks INTEGER NOT NULL CHECK (speaks IN (0, 1))     -- the key means this record; 0 = taken by another
 ) STRICT;
 
 -- A key speaks for one record at most.
@@ -83,7 +80,7 @@ CREATE TABLE ref (
 
 CREATE INDEX ref_parent ON ref (parent);
 
--- What an open transaction stored, until it is known whether it landed.
+-- What an open transaction stored, until it is known whether it landed: links that it makes or changes.
 CREATE TABLE prepared (
     id INTEGER PRIMARY KEY,                              -- slot
     entity INTEGER NOT NULL REFERENCES entity,           -- the entity
@@ -99,6 +96,13 @@ CREATE TABLE prepared (
 ) STRICT;
 
 CREATE INDEX prepared_key ON prepared (system, entity, key);
+
+-- The frequent rest of it: images of rows that were updated under the same key are written at once, and here is what
+-- they were, to be brought back should the transaction not have landed.
+CREATE TABLE undo (
+    system INTEGER PRIMARY KEY REFERENCES system,        -- where it is open
+    images BLOB NOT NULL                                 -- by slot: the image before
+) STRICT;
 
 -- Systems with a transaction of unknown outcome.
 CREATE TABLE unsettled (

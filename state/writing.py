@@ -14,16 +14,24 @@ from msgspec.json import encode as to_json
 
 from config.records import Gid, Key, Stamp
 from state.catalog import Catalog
-from state.codec import pack_frozen, pack_pair, pack_reasons, pack_row, pack_stale, pack_value
+from state.codec import (
+    Entry,
+    pack_frozen,
+    pack_images,
+    pack_pair,
+    pack_reasons,
+    pack_row,
+    pack_stale,
+    pack_undo,
+    pack_value,
+    replaced,
+    unpack_images,
+)
 from state.database import Database
 from state.matching import index
 from state.ports import Decided, Image, Link, Prepared, Record, Review, Version
 from state.reading import SLOT, Known, Reading
-from state.settling import UPSERT_SIDE
-
-Blobs = tuple[int, Stamp, bytes, bytes]  # an image: layout, seen, raws, stands
-
-NO_IMAGE = (None, None, None, None)
+from state.settling import NO_IMAGE, UPSERT_SIDE
 
 
 class Writing:
@@ -39,11 +47,15 @@ class Writing:
         self.new: list[Gid] = []  # records that the file has not
         self.agreed: dict[Gid, tuple[Version, bytes]] = {}  # encoded in this commit; images are often equal to it
         self.tombs: list[tuple[int, int, Key, int, Stamp]] = []
+        self.waiting: list[Prepared] = []  # links that open transactions make or change
+        self.landing: dict[tuple[Gid, str], Image] = {}  # images of open updates, written at once
+        self.undo: dict[int, list[tuple[int, Entry | None]]] = defaultdict(list)  # by system: what they were
 
     def write(self) -> None:
         losers = {loser for loser, _ in self.decided.merged}
         records = [record for record in self.decided.records if record.gid not in losers]
         self._identify(records)
+        self._land_at_once(records)
         self._merge()
         self._bury()
         self._records(records)
@@ -114,7 +126,7 @@ class Writing:
                 "AND s.speaks = 1 AND EXISTS (SELECT 1 FROM side o WHERE o.id = s.id + ?)",
                 (heir, self.at, *span, shift),
             )
-            run("DELETE FROM side WHERE id BETWEEN ? AND ? AND key IS NULL", (heir * SLOT, heir * SLOT + SLOT - 1))
+            self._inherit(gone, heir)
             for table in ("side", "prepared", "pending"):
                 run(f"UPDATE OR IGNORE {table} SET id = id + ? WHERE id BETWEEN ? AND ?", (shift, *span))
                 run(f"DELETE FROM {table} WHERE id BETWEEN ? AND ?", span)
@@ -125,15 +137,31 @@ class Writing:
             run("DELETE FROM record WHERE id = ?", (gone,))
             self.ids = {gid: heir if id == gone else id for gid, id in self.ids.items()}
 
+    def _inherit(self, gone: int, heir: int) -> None:
+        """Images of systems in which only the loser has a row go over to the survivor with it."""
+        rows = {
+            id: (layout, agreed, images)
+            for id, layout, agreed, images in self.database.rows(
+                "SELECT id, layout, agreed, images FROM record WHERE id IN (?, ?)", (gone, heir)
+            )
+        }
+        linked = {id % SLOT for (id,) in self.database.rows(
+            "SELECT id FROM side WHERE id BETWEEN ? AND ?", (heir * SLOT, heir * SLOT + SLOT - 1)
+        )}  # fmt: skip
+        layout, agreed, images = rows[heir]
+        for entry in unpack_images(rows[gone][2]):
+            if entry.system not in linked:
+                whole = entry if entry.stands is not None else entry._replace(stands=rows[gone][1])
+                images = replaced(images, entry.system, whole, layout, agreed)
+        self.database.rows("UPDATE record SET images = ? WHERE id = ?", (images, heir))
+
     def _bury(self) -> None:
         """Keys that speak for nobody any more: their links end here, whoever holds them still."""
         for entity, system, key, gid in self.decided.tombs:
             place = self.reading.place(entity, system)
             id = self._id(gid, "a tomb")
             self.tombs.append((*place, key, id, self.at))
-            self.database.rows(
-                "UPDATE side SET key = NULL, speaks = 0 WHERE id = ? AND key = ?", (id * SLOT + place[1], key)
-            )
+            self.database.rows("DELETE FROM side WHERE id = ? AND key = ?", (id * SLOT + place[1], key))
             known = self.reading.known.get(gid)
             if known is not None and (link := known.links.get(system)) is not None and link.key == key:
                 del known.links[system]
@@ -142,7 +170,6 @@ class Writing:
 
     def _records(self, records: Sequence[Record]) -> None:
         rows: list[tuple[Any, ...]] = []
-        images: list[tuple[Any, ...]] = []
         sides: list[list[Any]] = []
         removed: list[tuple[int]] = []
         new = set(self.new)
@@ -156,22 +183,22 @@ class Writing:
                 added.append((*row, record.gid, self.catalog.entities[record.entity]))
             else:
                 rows.append(row)
-            self._side_rows(record, known, sides, images, removed)
+            self._side_rows(record, known, sides, removed)
         self.database.many(
-            "INSERT INTO record (layout, agreed, reasons, frozen, stale, revived, id, gid, entity) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO record (layout, agreed, reasons, images, frozen, stale, revived, id, gid, entity) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             added,
         )
         self.database.many(
-            "UPDATE record SET layout = ?, agreed = ?, reasons = ?, frozen = ?, stale = ?, revived = ? WHERE id = ?",
+            "UPDATE record SET layout = ?, agreed = ?, reasons = ?, images = ?, frozen = ?, stale = ?, revived = ? "
+            "WHERE id = ?",
             rows,
         )
         self.database.many("UPDATE side SET speaks = 0 WHERE id = ?", [(side[0],) for side in sides])
         self.database.many("DELETE FROM side WHERE id = ?", removed)
         self._entomb()
         self._claim(sides)
-        self.database.many(UPSERT_SIDE.format("VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"), sides)
-        self.database.many("UPDATE side SET layout = ?, seen = ?, raws = ?, stands = ? WHERE id = ?", images)
+        self.database.many(UPSERT_SIDE.format("VALUES (?, ?, ?, ?, ?, ?, ?, ?)"), sides)
 
     def _before(self, records: Sequence[Record]) -> dict[Gid, Known]:
         """What the file has of these records: remembered from the load, or the links at least."""
@@ -185,73 +212,96 @@ class Writing:
             raise ValueError(f"record {joined[0][0]} was joined with another and cannot be written any more")
         names = self.catalog.system_names
         strangers = {
-            id: Known(id, record.entity, None, None, {}, {}, None, None, None)
+            id: Known(id, record.entity, None, None, 0, None, None, {}, {}, {}, [], None, None, None)
             for record in records
             if record.gid not in before and (id := self.ids[record.gid])
         }
+        for id, agreed, images in self.database.among(
+            "SELECT r.id, r.agreed, r.images FROM json_each(?) j CROSS JOIN record r ON r.id = j.value", strangers
+        ):
+            for entry in unpack_images(images):
+                if entry.system not in names:
+                    whole = entry if entry.stands is not None else entry._replace(stands=agreed)
+                    strangers[id].others.append(whole)
         for id, key, existence, settled, archived in self.database.among(
             "SELECT s.id, s.key, s.existence, s.settled, s.archived FROM json_each(?) j "
             f"CROSS JOIN side s ON s.id BETWEEN j.value * {SLOT} AND j.value * {SLOT} + {SLOT - 1}",
             strangers,
         ):
-            if (name := names.get(id % SLOT)) is not None and key is not None:
+            if (name := names.get(id % SLOT)) is not None:
                 strangers[id // SLOT].links[name] = Link(key, existence, settled == 1, archived == 1)
         before.update((r.gid, strangers[self.ids[r.gid]]) for r in records if r.gid not in before)
         return before
 
     def _row(self, record: Record, known: Known | None) -> tuple[Any, ...] | None:
+        """All columns of the record; None: nothing of it has changed."""
         frozen, stale = pack_frozen(record.frozen), pack_stale(record.stale)
-        version = record.version
-        if known is not None and version is not None and version is known.version:
+        version, layout = record.version, self.catalog.now[record.entity].id
+        agreed = reasons = None
+        if version is not None and known is not None and version is known.version:
+            rest = frozen, stale, record.revived
+            if rest == (known.frozen, known.stale, known.revived) and not self._images_changed(record, known):
+                return None
+            layout, agreed = known.layout, known.stored  # as it is, in the layout that it has
             if known.agreed is not None:
                 self.agreed[record.gid] = (version, known.agreed)
-            if (frozen, stale, record.revived) == (known.frozen, known.stale, known.revived):
-                return None
-        agreed = reasons = None
-        if version is not None:
+            reasons = known.reasons
+        elif version is not None:
             agreed = pack_pair(version.values, version.stamps)
             reasons = pack_reasons(version.origins, version.rules)
             self.agreed[record.gid] = (version, agreed)
-        layout = self.catalog.now[record.entity].id
-        return (layout, agreed, reasons, frozen, stale, record.revived, self.ids[record.gid])
+        images = pack_images(self._entries(record, known, layout, agreed))
+        return (layout, agreed, reasons, images, frozen, stale, record.revived, self.ids[record.gid])
+
+    def _images_changed(self, record: Record, known: Known) -> bool:
+        images, old, gid = record.images, known.images, record.gid
+        return images.keys() != old.keys() or any(
+            image is not old[system] or (gid, system) in self.landing for system, image in images.items()
+        )
+
+    def _entries(self, record: Record, known: Known | None, layout: int, agreed: bytes | None) -> list[Entry]:
+        """The images of all systems, encoded; and for `undo`, what an open update may have to be taken back to."""
+        entries, gid = list(known.others) if known else [], record.gid
+        for system, number in self.catalog.systems.items():
+            image = record.images.get(system)
+            entry = None
+            if image is not None:
+                old = known is not None and known.images.get(system) is image
+                entry = known.entries[system] if old and known else self._entry(record.entity, gid, number, image)
+            if self.landing and (new := self.landing.get((gid, system))) is not None:
+                self.undo[number].append((self.ids[gid] * SLOT + number, entry))
+                entry = self._entry(record.entity, gid, number, new)
+            if entry is not None:
+                entries.append(entry)
+        return [e._replace(stands=None) if e.stands == agreed and e.layout == layout else e for e in entries]
+
+    def _entry(self, entity: str, gid: Gid, system: int, image: Image) -> Entry:
+        version, agreed = self.agreed.get(gid, (None, b""))
+        same = version is not None and _same(image.values, version.values) and _same(image.stamps, version.stamps)
+        stands = agreed if same else pack_pair(image.values, image.stamps)
+        return Entry(system, self.catalog.now[entity].id, image.seen, pack_row(image.raws), stands)
 
     def _side_rows(
-        self,
-        record: Record,
-        known: Known | None,
-        sides: list[list[Any]],
-        images: list[tuple[Any, ...]],
-        removed: list[tuple[int]],
+        self, record: Record, known: Known | None, sides: list[list[Any]], removed: list[tuple[int]]
     ) -> None:
         entity, id, systems = self.catalog.entities[record.entity], self.ids[record.gid], self.catalog.systems
         old = known.links if known else {}
-        seen = known.images if known else {}
-        whole = record.gid not in self.reading.known  # nothing is remembered of its images
         if not record.links.keys() <= systems.keys():
             raise ValueError(
                 f"record {record.gid} has links to {', '.join(record.links)}; the state knows {', '.join(systems)}"
             )
+        if record.links == old:
+            return
         for system, number in systems.items():
-            link, image, past = record.links.get(system), record.images.get(system), old.get(system)
-            if not whole and image is seen.get(system) and link == past:
+            link, past = record.links.get(system), old.get(system)
+            if link == past:
                 continue
             if past is not None and (link is None or link.key != past.key):
                 self.tombs.append((entity, number, past.key, id, self.at))
-            if link is None and image is None:
-                if known is not None:
-                    removed.append((id * SLOT + number,))
-                continue
-            blobs = NO_IMAGE if image is None else self._blobs(record.entity, record.gid, image)
-            if link is not None and link == past:
-                images.append((*blobs, id * SLOT + number))
+            if link is None:
+                removed.append((id * SLOT + number,))
             else:
-                sides.append([id * SLOT + number, entity, number, *_link(link), *blobs])
-
-    def _blobs(self, entity: str, gid: Gid, image: Image) -> Blobs:
-        version, agreed = self.agreed.get(gid, (None, b""))
-        same = version is not None and _same(image.values, version.values) and _same(image.stamps, version.stamps)
-        stands = agreed if same else pack_pair(image.values, image.stamps)
-        return self.catalog.now[entity].id, image.seen, pack_row(image.raws), stands
+                sides.append([id * SLOT + number, entity, number, *_link(link)])
 
     def _entomb(self) -> None:
         self.database.many(
@@ -320,15 +370,31 @@ class Writing:
             "INSERT INTO unsettled (system, round) VALUES (?, ?)",
             [(self.catalog.systems[system], self.decided.round) for system in self.decided.writing],
         )
-        rows = [self._prepared_row(prepared) for prepared in self.decided.prepared]
+        undo = [(system, pack_undo(rows)) for system, rows in self.undo.items()]
+        self.database.many("INSERT INTO undo (system, images) VALUES (?, ?)", undo)
+        rows = [self._prepared_row(prepared) for prepared in self.waiting]
         self.database.many("INSERT INTO prepared VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
+    def _land_at_once(self, records: Sequence[Record]) -> None:
+        """Updates under an unchanged link: their image is written now, with what it was before kept for `undo`."""
+        links = {record.gid: record.links for record in records}
+        rest: list[Prepared] = []
+        for prepared in self.decided.prepared:
+            if prepared.system not in self.decided.writing:
+                raise ValueError(f"{prepared.system} is prepared, but has no transaction in this round")
+            known = links.get(prepared.gid)
+            if prepared.image is not None and known is not None and known.get(prepared.system) == prepared.link:
+                self.landing[prepared.gid, prepared.system] = prepared.image
+            else:
+                rest.append(prepared)
+        self.waiting = rest
+
     def _prepared_row(self, prepared: Prepared) -> tuple[Any, ...]:
-        if prepared.system not in self.decided.writing:
-            raise ValueError(f"{prepared.system} is prepared, but has no transaction in this round")
         entity = self._entity_of(prepared.gid)
         id, system = self._id(prepared.gid, "prepared"), self.catalog.systems[prepared.system]
-        blobs = NO_IMAGE if prepared.image is None else self._blobs(entity, prepared.gid, prepared.image)
+        blobs: tuple[Any, ...] = NO_IMAGE
+        if prepared.image is not None:
+            blobs = self._entry(entity, prepared.gid, system, prepared.image)[1:]
         key, existence, settled, archived, _ = _link(prepared.link)
         return (id * SLOT + system, self.catalog.entities[entity], system, key, existence, settled, archived, *blobs)
 
@@ -429,9 +495,7 @@ class Writing:
         self.database.rows("INSERT OR REPLACE INTO round (one, number, at) VALUES (1, ?, ?)", (d.round, d.at))
 
 
-def _link(link: Link | None) -> tuple[Key | None, str, int, int, int]:
-    if link is None:
-        return None, "live", 1, 0, 0
+def _link(link: Link) -> tuple[Key, str, int, int, int]:
     return link.key, link.existence, int(link.settled), int(link.archived), 1
 
 
