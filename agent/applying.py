@@ -44,6 +44,8 @@ class Target:
     removals: dict[str, list[Intent]] = field(default_factory=dict)  # deletes and archives, by entity
     links: list[Crosswalk] = field(default_factory=list)  # of links made by match
     unlinks: list[Crosswalk] = field(default_factory=list)  # of keys that speak for nobody any more
+    edits: dict[str, list[Write]] = field(default_factory=dict)  # by entity: of `agent.usual`
+    takers: dict[str, list[dict[str, Outcome]]] = field(default_factory=dict)  # by entity: where their outcomes go
     transaction: Transaction | None = None
     outcomes: list[tuple[Intent, Outcome]] = field(default_factory=list)
     orphans: list[Intent] = field(default_factory=list)  # inserts whose parent is not there
@@ -51,7 +53,7 @@ class Target:
 
     @property
     def empty(self) -> bool:
-        return not (self.intents or self.removals or self.links or self.unlinks)
+        return not (self.intents or self.removals or self.links or self.unlinks or self.edits)
 
 
 class Encoder(NamedTuple):
@@ -114,6 +116,10 @@ def apply(
     for entity in order:
         if entity in target.intents:
             _waves(target, transaction, encoders[entity], target.intents[entity], made)
+        if entity in target.edits:
+            done = transaction.apply(entity, target.edits[entity])
+            for taker, outcome in zip(target.takers[entity], done, strict=True):
+                taker[target.system.name] = outcome
     for entity in reversed(order):
         if entity in target.removals:
             _carry_out(target, transaction, encoders[entity], target.removals[entity], made)

@@ -15,7 +15,7 @@ from functools import partial
 from typing import TypeVar
 
 from adapters.ports import System
-from agent import contact, crash
+from agent import contact, crash, usual
 from agent.casework import Bound, topological
 from agent.identity import Row
 from agent.round import Report, Round
@@ -95,6 +95,7 @@ class Engine:
         for s, system in systems.items():
             system.bind([e.tables[s] for e in entities.values() if s in e.tables])
         self.bound = {name: {s: self._bind(entity, s) for s in entity.tables} for name, entity in entities.items()}
+        self.lanes = {name: usual.lanes(entity, self.bound[name]) for name, entity in entities.items()}
         self.phases = contact.load_phases(self)
         self.down: dict[str, Down] = {}
         self.returned: dict[str, Down] = {}  # why a system took no part until it was last tried

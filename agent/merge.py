@@ -111,18 +111,23 @@ def merge(entity: Entity, record: Record, sides: Sequence[Side], rules: Rules, u
 
 def edit_time(side: Side, unit: Unit, based: bool, rules: Rules) -> tuple[Stamp, Stamp]:
     """When the system changed the unit: exact where the change log has it, else only an interval is known."""
-    reading, image = side.reading, side.image
+    image = side.image
+    if image is None or not based:
+        return time_of(side.reading, unit, 0, None, rules)
+    return time_of(side.reading, unit, image.seen, max(image.stamps[i] for i in unit), rules)
+
+
+def time_of(reading: Reading, unit: Unit, seen: Stamp, floor: Stamp | None, rules: Rules) -> tuple[Stamp, Stamp]:
+    """The same, from when the row was `seen` before, and the stamp of what it stood for then (None: nothing)."""
     times = [reading.times[i] for i in unit if i in reading.times] if reading.times else None
     if times:
         low = high = max(times)
     else:
-        low = image.seen if image is not None and based else 0
         modified = reading.modified
-        high = modified if modified is not None and modified > low else rules.now
-        low = min(low, high)
-    if based and image is not None:  # an edit follows what it had seen, whatever the clocks say (I6)
-        floor = max(image.stamps[i] for i in unit) + rules.tolerance
-        low, high = max(low, floor), max(high, floor)
+        high = modified if modified is not None and modified > seen else rules.now
+        low = min(seen, high)
+    if floor is not None:  # an edit follows what it had seen, whatever the clocks say (I6)
+        low, high = max(low, floor + rules.tolerance), max(high, floor + rules.tolerance)
     return low, high
 
 

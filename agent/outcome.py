@@ -31,12 +31,11 @@ ACTION = {
 
 def take(round: Round, system: str, target: Target) -> None:
     """All outcomes of one target that has an open transaction."""
-    counts = round.report.written.setdefault(system, {})
+    round.report.written.setdefault(system, {})
     for intent, outcome in target.outcomes:
         if outcome.landing is Landing.LANDED:
             landed(round, system, intent, outcome)
-            action = ACTION[intent.kind]
-            counts[action] = counts.get(action, 0) + 1
+            count(round, system, intent)
         else:
             missed(round, system, intent, outcome)
     for intent in target.orphans:
@@ -45,11 +44,20 @@ def take(round: Round, system: str, target: Target) -> None:
         clashed(round, system, clash)
 
 
+def count(round: Round, system: str, intent: Intent) -> None:
+    """For the report."""
+    counts, action = round.report.written.setdefault(system, {}), ACTION[intent.kind]
+    counts[action] = counts.get(action, 0) + 1
+
+
 def failed(round: Round, system: str, target: Target) -> None:
     """The system gave up in the middle: nothing landed there; what was wanted follows when it is back."""
     if target.transaction is not None:
         target.transaction.rollback()
         target.transaction = None
+    for takers in target.takers.values():
+        for taker in takers:
+            taker.pop(system, None)
     for by_entity in (target.intents, target.removals):
         for intents in by_entity.values():
             for intent in intents:

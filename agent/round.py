@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from agent import applying, contact, crash, existence, outcome, who
+from agent import applying, contact, crash, existence, outcome, usual, who
 from agent.applying import Encoder, Intent, Target
 from agent.casework import BURIED, Bad, Case, UnknownParent, is_quiet, ref_keys, side_of
 from agent.identity import Row
@@ -71,6 +71,8 @@ class Round:
         self.absent: dict[str, list[Row]] = defaultdict(list)  # entity -> keys that were read and are gone or archived
         self.odd: dict[str, list[tuple[Case, str]]] = defaultdict(list)  # entity -> is this row still that record?
         self.parents: dict[tuple[str, str], dict[Key, Gid]] = defaultdict(dict)  # (entity, system) -> key -> gid
+        self.edits: dict[str, dict[Gid, usual.Edit]] = {}  # entity -> records that go the short way
+        self.done: dict[tuple[str, str], set[Key]] = defaultdict(set)  # keys that went the short way
         self.targets: dict[str, Target] = {}
         self.gone: list[tuple[Case, str]] = []  # live records and the system in which their row is not there any more
         self.traced: set[tuple[str, str, Key]] = set()  # keys that are gone and were asked for where they went
@@ -83,7 +85,7 @@ class Round:
         try:
             return self.path()
         finally:
-            for memory in (self.finders, self.targets, self.cases, self.readings, self.at, self.strangers):
+            for memory in (self.edits, self.finders, self.targets, self.cases, self.readings, self.at, self.strangers):
                 memory.clear()  # they refer to each other in circles, which the collector would find late
 
     def path(self) -> Report:
@@ -135,7 +137,8 @@ class Round:
         """Every touched record as it is now in every system; unknown rows in their own; unknown parents too."""
         who.reopen(self)
         contact.index_changes(self)
-        self.load({place: list(keys) for place, keys in self.looks.items()})
+        usual.find(self)
+        self.load({place: [k for k in keys if k not in self.done[place]] for place, keys in self.looks.items()})
         for _ in range(MANY_PARENTS):
             missing = merged_keys(self.unknown_parents(), self.orphaned_children(), self.moved_rows())
             if not missing:
@@ -191,6 +194,8 @@ class Round:
 
     def open_case(self, record: Record, asking: dict[str, dict[str, list[Key]]]) -> Case:
         case = self.cases[record.entity][record.gid] = Case(record)
+        if record.entity in self.edits and (edit := self.edits[record.entity].pop(record.gid, None)) is not None:
+            self.readings[record.entity, edit.source][edit.reading.key] = edit.reading
         for system, link in record.links.items():
             if link.key.startswith(BURIED):
                 case.readings[system] = None
@@ -325,6 +330,7 @@ class Round:
             tolerance = engine.entities[name].tolerance
             rules = Rules(self.now, engine.options.tolerance if tolerance is None else tolerance, engine.ranks)
             creatable = [s for s, t in engine.entities[name].tables.items() if engine.may_create(name, s) and t.write]
+            usual.merge(self, name, rules)
             for case in self.cases[name].values():
                 self.report.looked += 1
                 if not is_quiet(case, creatable):
@@ -533,6 +539,7 @@ class Round:
     def decide(self) -> None:
         """Everything that this round decided becomes durable, before any target is."""
         decided = self.decided
+        usual.settle(self)
         decided.records = [c.record for cases in self.cases.values() for c in cases.values() if c.record.dirty]
         decided.writing = tuple(s for s, t in self.targets.items() if t.transaction is not None)
         who.index_readings(self)
@@ -552,6 +559,7 @@ class Round:
         d = self.decided
         return bool(
             d.records
+            or d.edited
             or d.writing
             or d.journal
             or d.reviews

@@ -187,6 +187,11 @@ def pack_images(entries: Iterable[Sequence[Any]]) -> bytes | None:
     return _encode(rows) if rows else None
 
 
+def unpack_entries(blob: bytes) -> tuple[tuple[int, int, Stamp, bytes, bytes | None], ...]:
+    """As `unpack_images`, plain tuples: for many at once."""
+    return _decode_entries(blob)
+
+
 def unpack_images(blob: bytes | None) -> list[Entry]:
     return [] if blob is None else [Entry(*row) for row in _decode_entries(blob)]
 

@@ -156,6 +156,26 @@ class Prepared(NamedTuple):
     link: Link
 
 
+class Plain(NamedTuple):
+    """A record of which every link is live and every image stands for the version; nothing of it is in review."""
+
+    gid: Gid
+    keys: dict[str, Key]  # by system: those that were asked for
+    version: Version
+    raws: dict[str, tuple[Raw, ...]]  # by system: the image's
+    seen: dict[str, Stamp]  # by system: the image's
+    memory: Any  # the store's own
+
+
+class Edited(NamedTuple):
+    """A plain record that was edited in one system; all others that have a place for it are written."""
+
+    plain: Plain
+    version: Version
+    raws: dict[str, tuple[Raw, ...]]  # by system: what it stores for the version; of all others the image stays
+    open: tuple[str, ...]  # those of them whose transaction is still open
+
+
 @dataclass(slots=True)
 class Decided:
     """All that one round decided; committed before any target is (invariant: MODEL A1)."""
@@ -163,6 +183,7 @@ class Decided:
     round: int
     at: Stamp
     records: list[Record] = field(default_factory=list)  # dirty ones: versions, images, links, frozen, stale
+    edited: list[Edited] = field(default_factory=list)  # others than these
     prepared: list[Prepared] = field(default_factory=list)
     writing: tuple[str, ...] = ()  # systems that have an open transaction in this round
     journal: list[Journal] = field(default_factory=list)
@@ -193,6 +214,10 @@ class State(Protocol):
 
     def load(self, entity: str, gids: Iterable[Gid]) -> dict[Gid, Record]:
         """Whole records, ready to be changed. Unknown gids are missing. A few statements in all."""
+        ...
+
+    def plain(self, entity: str, system: str, keys: Iterable[Key], others: Sequence[str]) -> dict[Key, Plain]:
+        """Of the records that these keys speak for, those that are plain and have live links to all the others."""
         ...
 
     def keys(self, entity: str, system: str, gids: Iterable[Gid]) -> dict[Gid, Key]:

@@ -14,10 +14,10 @@ from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
 from config.records import Gid, Key, Stamp
-from state import database, reports
+from state import database, plain, reports
 from state.catalog import Catalog
 from state.database import Database
-from state.ports import Decided, Look, MatchRow, Pending, Record, Review, Stored
+from state.ports import Decided, Look, MatchRow, Pending, Plain, Record, Review, Stored
 from state.reading import SLOT, Reading, uncollected
 from state.settling import settle
 from state.writing import Writing
@@ -104,6 +104,10 @@ class Store:
 
     def load(self, entity: str, gids: Iterable[Gid]) -> dict[Gid, Record]:
         return self._reading.load(entity, gids)
+
+    def plain(self, entity: str, system: str, keys: Iterable[Key], others: Sequence[str]) -> dict[Key, Plain]:
+        with uncollected():
+            return plain.read(self.database, self.catalog, entity, system, keys, others)
 
     def keys(self, entity: str, system: str, gids: Iterable[Gid]) -> dict[Gid, Key]:
         """Keys of rows that are there: of live records, and of those that are held."""

@@ -13,6 +13,7 @@ from typing import Any
 from msgspec.json import encode as to_json
 
 from config.records import Gid, Key, Stamp
+from state import plain
 from state.catalog import Catalog
 from state.codec import (
     Entry,
@@ -49,12 +50,14 @@ class Writing:
         self.tombs: list[tuple[int, int, Key, int, Stamp]] = []
         self.waiting: list[Prepared] = []  # links that open transactions make or change
         self.landing: dict[tuple[Gid, str], Image] = {}  # images of open updates, written at once
-        self.undo: dict[int, list[tuple[int, Entry | None]]] = defaultdict(list)  # by system: what they were
+        self.undo: dict[int, list[tuple[int, Sequence[Any] | None]]] = defaultdict(list)  # by system: what they were
 
     def write(self) -> None:
         losers = {loser for loser, _ in self.decided.merged}
         records = [record for record in self.decided.records if record.gid not in losers]
-        self._identify(records)
+        edited, undo = plain.write(self.database, self.catalog, self.decided.edited, self.at)
+        self.undo.update(undo)
+        self._identify(records, edited)
         self._land_at_once(records)
         self._merge()
         self._bury()
@@ -70,8 +73,8 @@ class Writing:
 
     # --- identity -----------------------------------------------------------------------------------------------------
 
-    def _identify(self, records: Sequence[Record]) -> None:
-        """Ids for every gid that is spoken of; new records get theirs here."""
+    def _identify(self, records: Sequence[Record], edited: dict[Gid, int]) -> None:
+        """Ids for every gid that is spoken of; new records get theirs here. `edited`: ids that are known already."""
         d = self.decided
         named: set[Gid] = {record.gid for record in records}
         named.update(p.gid for p in d.prepared)
@@ -82,7 +85,7 @@ class Writing:
         named.update(gid for *_, gid in d.tombs)
         named.update(gid for pair in d.merged for gid in pair)
         named.update(self._parents(records))
-        self.ids = self.reading.ids(named)
+        self.ids = self.reading.ids(named - edited.keys()) | edited
         self.new = [record.gid for record in records if record.gid not in self.ids]
         first = int(self.database.value("SELECT coalesce(max(id), 0) + 1 FROM record"))
         self.ids.update((gid, first + place) for place, gid in enumerate(self.new))

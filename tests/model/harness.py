@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from agent import crash
+from agent import crash, usual
 from agent.engine import Engine, Options
 from config.records import Entity, Key, Raw, Stamp
 from state.ports import Decided, Journal
@@ -44,6 +44,16 @@ def next_step(now: Stamp, tolerance: int) -> int:
 
 class Crash(BaseException):
     """The agent's process dies here."""
+
+
+@contextmanager
+def short_way(on: bool) -> Iterator[None]:
+    """With or without the short way of the usual edit (agent/usual.py)."""
+    before, usual.ON = usual.ON, on
+    try:
+        yield
+    finally:
+        usual.ON = before
 
 
 class Watched:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from .harness import quick_folder
+from .harness import quick_folder, short_way
 from .people import Mode, Step, Story
 
 BASE = ("edit", "edit", "round", "crash", "during", "both")
@@ -79,8 +79,8 @@ FOUND: list[tuple[str, list[tuple[str, int, int, int]]]] = [
 ]  # fmt: skip
 
 
-def play(mode: Mode, tell: Callable[[Story], None]) -> None:
-    with quick_folder() as folder:
+def play(mode: Mode, tell: Callable[[Story], None], short: bool = True) -> None:
+    with quick_folder() as folder, short_way(short):
         story = Story(mode, folder)
         try:
             tell(story)
@@ -89,15 +89,17 @@ def play(mode: Mode, tell: Callable[[Story], None]) -> None:
             story.world.stop()
 
 
+@pytest.mark.parametrize("short", [True, False], ids=["short", "long"])
 @pytest.mark.parametrize("mode", MODES)
 @given(steps=stories)
 @settings(max_examples=30, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow])
-def test_a_story_ends_in_agreement(mode: str, steps: list[Step]) -> None:
+def test_a_story_ends_in_agreement(mode: str, short: bool, steps: list[Step]) -> None:
     """Whatever happens: quiet in the end, agreed, nothing doubled, nothing lost without a word (I1 to I8)."""
-    play(MODES[mode], lambda story: story.tell(steps))
+    play(MODES[mode], lambda story: story.tell(steps), short)
 
 
+@pytest.mark.parametrize("short", [True, False], ids=["short", "long"])
 @pytest.mark.parametrize(("mode", "steps"), FOUND, ids=[f"{i}-{mode}" for i, (mode, _) in enumerate(FOUND)])
-def test_a_story_that_once_failed(mode: str, steps: list[tuple[str, int, int, int]]) -> None:
+def test_a_story_that_once_failed(mode: str, short: bool, steps: list[tuple[str, int, int, int]]) -> None:
     """Found by chance once, told again each time."""
-    play(MODES[mode], lambda story: story.retell(steps))
+    play(MODES[mode], lambda story: story.retell(steps), short)

@@ -1,0 +1,215 @@
+"""The short way of the usual edit (agent/usual.py): it is taken, it decides as the long way does, and it gives way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from agent import usual
+from config.records import Field
+
+from .conftest import MakeWorld
+from .harness import World, quick_folder, short_way
+from .people import Mode, Step, Story
+
+FIELDS = [Field("n", "int"), Field("p", "int")]
+
+
+class Seen:
+    """How often each end of the short way was reached."""
+
+    def __init__(self) -> None:
+        self.remembered = 0
+        self.at_length = 0
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[Seen]:
+    seen, remember, at_length = Seen(), usual.remember, usual.at_length
+
+    def counted(*args: Any) -> None:
+        seen.remembered += 1
+        remember(*args)
+
+    def longer(*args: Any) -> None:
+        seen.at_length += 1
+        at_length(*args)
+
+    monkeypatch.setattr(usual, "remember", counted)
+    monkeypatch.setattr(usual, "at_length", longer)
+    yield seen
+
+
+def loaded(world: MakeWorld, systems: str = "ab", fields: list[Field] | None = None) -> World:
+    w = world(fields or FIELDS, systems)
+    w.load(n=1, p=1)
+    w.settle()
+    return w
+
+
+# --- it is taken ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("systems", ["ab", "abc"])
+def test_an_edit_goes_the_short_way_and_is_in_the_journal(world: MakeWorld, seen: Seen, systems: str) -> None:
+    w = loaded(world, systems)
+    w.edit("a1", n=2)
+    w.settle()
+    assert w.all() == [2] * len(systems) and (seen.remembered, seen.at_length) == (1, 0)
+    assert [j[2:7] for j in w.lines("update")] == [("update", s, "n", 1, 2) for s in systems[1:]]
+    w.edit("b1", n=3, p=4)
+    w.settle()
+    assert w.all() == [3] * len(systems) and w.all("p") == [4] * len(systems) and seen.remembered == 2
+    w.still()
+
+
+def test_the_other_system_is_not_read(world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    w = loaded(world)
+    asked: list[object] = []
+    monkeypatch.setattr(w.systems["b"], "read", lambda keys: asked.append(keys) or {})
+    w.edit("a1", n=2)
+    w.round()
+    assert w.get("b1") == 2 and asked == []
+
+
+def test_a_captured_change_that_changes_nothing_writes_nothing(world: MakeWorld, seen: Seen) -> None:
+    w = loaded(world)
+    before = w.written()
+    w.edit("a1", n=1)
+    w.settle()
+    assert w.written() == before and (seen.remembered, seen.at_length) == (0, 0)
+
+
+# --- it gives way -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "edit"),
+    [
+        ([Field("n", "int", conflict="sum"), Field("p", "int")], {"n": 2}),
+        ([Field("n", "int", owner="b"), Field("p", "int")], {"n": 2}),
+        ([Field("n", "int", group="g"), Field("p", "int", group="g")], {"n": 2}),
+    ],
+    ids=["sum", "owned by another", "group"],
+)
+def test_fields_with_a_rule_of_their_own_go_the_long_way(
+    world: MakeWorld, seen: Seen, fields: list[Field], edit: dict[str, int]
+) -> None:
+    w = loaded(world, fields=fields)
+    w.edit("a1", **edit)
+    w.settle()
+    assert (seen.remembered, seen.at_length) == (0, 0)
+    assert w.all() == ([1, 1] if fields[0].owner else [2, 2])
+
+
+def test_two_that_were_edited_at_once_go_the_long_way(world: MakeWorld, seen: Seen) -> None:
+    w = loaded(world)
+    w.edit("a1", n=2)
+    w.edit("b1", n=3)
+    w.settle()
+    assert w.all() == [3, 3] and seen.remembered == 0
+    assert w.named(2, "conflict")
+
+
+@pytest.mark.parametrize("point", ["captured", "read", "merged"])
+def test_an_edit_of_the_same_field_that_nobody_had_captured(world: MakeWorld, seen: Seen, point: str) -> None:
+    """a:n=2; before it is written, b:n=3: nothing is written over, and the later one wins by the rule."""
+    w = loaded(world)
+    w.edit("a1", n=2)
+    w.during(point, lambda: w.edit("b1", n=3))
+    assert w.get("b1") == 3
+    w.settle()
+    assert w.all() == [3, 3] and w.named(2, "conflict")
+    assert seen.at_length == 1
+
+
+@pytest.mark.parametrize("point", ["captured", "read", "merged"])
+def test_an_edit_of_another_field_that_nobody_had_captured(world: MakeWorld, seen: Seen, point: str) -> None:
+    """a:n=2; before it is written, b:p=9: both survive everywhere (MODEL A5)."""
+    w = loaded(world)
+    w.edit("a1", n=2)
+    w.during(point, lambda: w.edit("b1", p=9))
+    w.settle()
+    assert w.all() == [2, 2] and w.all("p") == [9, 9]
+    assert not w.lines("conflict") and seen.at_length == 1
+
+
+@pytest.mark.parametrize("act", ["delete", "archive"])
+def test_a_row_that_is_gone_by_now(world: MakeWorld, seen: Seen, act: str) -> None:
+    w = world(FIELDS, tables={"b": {"archive": {"gone": 1}, "restore": {"gone": 0}}})
+    w.load(n=1, p=1)
+    w.settle()
+    w.edit("a1", n=2)
+    b = w.systems["b"]
+    w.during("merged", lambda: w.delete("b1") if act == "delete" else b.archive("thing", "b1"))
+    assert seen.at_length == 1
+    assert w.row("b1") is None if act == "delete" else w.get("b1") == 1
+    w.settle()
+    w.still()
+
+
+def test_a_trigger_that_changes_more_than_was_written(world: MakeWorld, seen: Seen) -> None:
+    """b: n written -> p + 1; that is a side effect and not sent back (MODEL A5)."""
+    w = loaded(world)
+    w.systems["b"].tables_["thing"].triggers.append(
+        lambda raws, old, named: raws.__setitem__(2, raws[2] + 1) if 1 in named else None
+    )
+    w.edit("a1", n=2)
+    w.settle()
+    assert w.all() == [2, 2] and w.all("p") == [1, 2] and seen.at_length == 1
+    w.still()
+
+
+def test_one_of_two_targets_is_cut_off(world: MakeWorld, seen: Seen) -> None:
+    """a:n=2, c goes down before it is written: b has it, c gets it when it is back (I5)."""
+    w = loaded(world, "abc")
+    w.edit("a1", n=2)
+    w.during("merged", lambda: setattr(w.systems["c"], "down", True))
+    assert w.all() == [2, 2, 1] and seen.at_length == 1
+    w.settle()
+    w.systems["c"].down = False
+    w.settle()
+    assert w.all() == [2, 2, 2]
+
+
+@pytest.mark.parametrize("point", ["decided", "applied:b", "recorded"])
+def test_a_crash_before_and_after_the_commit(world: MakeWorld, point: str) -> None:
+    """What had landed is known, what had not is written again; a person's edit meanwhile is seen (MODEL A1)."""
+    w = loaded(world)
+    w.edit("a1", n=2)
+    w.round(crash_at=point)
+    w.edit("b1", p=7)
+    w.settle()
+    assert w.all() == [2, 2] and w.all("p") == [7, 7] and not w.lines("conflict")
+
+
+# --- both ways decide alike -------------------------------------------------------------------------------------------
+
+CALM = Mode("abc", ("edit", "both", "edit", "round", "round", "create", "delete"))
+number = st.integers(0, 11)
+
+
+def outcome(steps: list[Step], on: bool) -> tuple[Any, ...]:
+    with quick_folder() as folder, short_way(on):
+        story = Story(CALM, folder)
+        try:
+            story.tell(steps)
+            story.finish()
+            w = story.world
+            rows = {s: sorted(r.raws for r in w.systems[s].rows("thing").values()) for s in w.systems}
+            return rows, [(j.action, j.system, j.field, j.before, j.after, j.rule, j.changed_at) for j in w.journal]
+        finally:
+            story.world.stop()
+
+
+@given(st.lists(st.tuples(number, number, number, number), max_size=20))
+@settings(max_examples=60, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow])
+def test_both_ways_decide_alike(steps: list[Step]) -> None:
+    """The same rows, and the same lines in the journal."""
+    (rows, lines), (others, theirs) = outcome(steps, True), outcome(steps, False)
+    assert rows == others
+    assert sorted(lines, key=repr) == sorted(theirs, key=repr)
