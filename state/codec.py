@@ -187,9 +187,9 @@ def pack_images(entries: Iterable[Sequence[Any]]) -> bytes | None:
     return _encode(rows) if rows else None
 
 
-def unpack_entries(blob: bytes) -> tuple[tuple[int, int, Stamp, bytes, bytes | None], ...]:
+def unpack_entries(blob: bytes | None) -> tuple[tuple[int, int, Stamp, bytes, bytes | None], ...]:
     """As `unpack_images`, plain tuples: for many at once."""
-    return _decode_entries(blob)
+    return () if blob is None else _decode_entries(blob)
 
 
 def unpack_images(blob: bytes | None) -> list[Entry]:

@@ -13,7 +13,16 @@ from typing import Any, NamedTuple
 
 from config.records import Gid, Key, Stamp
 from state.catalog import NEVER, Catalog
-from state.codec import Entry, unpack_frozen, unpack_images, unpack_pair, unpack_reasons, unpack_row, unpack_stale
+from state.codec import (
+    Entry,
+    unpack_entries,
+    unpack_frozen,
+    unpack_images,
+    unpack_pair,
+    unpack_reasons,
+    unpack_row,
+    unpack_stale,
+)
 from state.database import Database
 from state.ports import Image, Link, Record, Stored, Version
 
@@ -163,16 +172,19 @@ class Reading:
 
     def stored(self, entity: str, system: str, keys: Iterable[Key]) -> dict[Key, Stored]:
         current = {id for id, layout in self.catalog.layouts.items() if layout.places is None}
-        rows = self.database.among(
-            "SELECT s.key, s.existence, s.settled, s.archived, s.layout, s.raws FROM json_each(?) j CROSS JOIN side s "
-            "ON s.entity = ? AND s.system = ? AND s.key = j.value AND s.speaks = 1",
+        place = self.place(entity, system)
+        found: dict[Key, Stored] = {}
+        for key, existence, settled, archived, images in self.database.among(
+            "SELECT s.key, s.existence, s.settled, s.archived, r.images FROM json_each(?) j CROSS JOIN side s "
+            "ON s.entity = ? AND s.system = ? AND s.key = j.value AND s.speaks = 1 "
+            f"CROSS JOIN record r ON r.id = s.id / {SLOT}",
             keys,
-            *self.place(entity, system),
-        )
-        return {
-            key: Stored(existence, settled == 1, archived == 1, unpack_row(raws) if layout in current else None)
-            for key, existence, settled, archived, layout, raws in rows
-        }
+            *place,
+        ):
+            blobs = (blob for at, layout, _, blob, _ in unpack_entries(images) if at == place[1] and layout in current)
+            raws = next(map(unpack_row, blobs), None)
+            found[key] = Stored(existence, settled == 1, archived == 1, raws)
+        return found
 
     def keys_of(self, slots: Iterable[int], avoid: Collection[int] = ()) -> dict[int, tuple[int, int, Key]]:
         """By slot: (entity, system, key) by which its record can be looked at, best not in the slot's own system."""

@@ -88,7 +88,7 @@ def test_it_is_not_tried_again_by_itself_but_seldom(world: MakeWorld) -> None:
     """b!read: further rounds leave it alone; it stays halted since the first time, and is looked at after a while."""
     w = loaded(world)
     with halting(w, "b", "read") as count:
-        w.edit("a1", n=2)
+        w.edit("a1", s=11)  # a sum goes the long way, which reads b
         w.round()
         since = w.engine.down["b"].since
         for n in range(3, 13):
