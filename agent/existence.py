@@ -83,15 +83,31 @@ def fate(
         return out
     frozen = record.frozen.get(UNIT)
     choice = frozen.choice if frozen else None
-    if choice is not None:
+    since = _since_asked(choice, fresh, live, turned, accepted) if choice is not None else ""
+    if since:  # the answer was about something else
+        del record.frozen[UNIT]
+    if since and (choice not in live or (frozen is not None and frozen.review)):
+        _ask(entity, record, fresh, live, f"{since} since you were asked", out, now)
+    elif choice is not None and not since:
         _obey(entity, record, choice, fresh, live, out, now)
     elif updates := _updates(entity, record, fresh, live, {*accepted, *young}):
         _conflict(entity, record, fresh, live, updates, out, now)
-    elif frozen is not None:
+    elif frozen is not None and not since:
         out.stopped = True  # a person has been asked
     else:
         _follow(entity, record, fresh, live, out, now)
     return out
+
+
+def _since_asked(
+    choice: str, fresh: list[str], live: list[str], turned: Collection[str], accepted: Collection[str]
+) -> str:
+    """What people did to the record since they said whose doing holds; empty: nothing that matters for it."""
+    deleted = [s for s in fresh if s in turned]
+    edited = [s for s in live if s in accepted]
+    if choice in turned or (choice in live and deleted):
+        return f"was deleted in {' and '.join(deleted)}" if deleted else f"came back in {choice}"
+    return f"was changed in {' and '.join(edited)}" if edited and choice not in live else ""
 
 
 def _updates(entity: Entity, record: Record, fresh: list[str], live: list[str], edited: Collection[str]) -> list[str]:
@@ -125,8 +141,8 @@ def _conflict(
         _revive(entity, record, fresh, out, now)
     else:
         for s in updates:
-            _lost_fields(out, entity, record, s, fresh[0])
-        _lost_items(out, entity, record, fresh[0])
+            _lost_fields(out, entity, record, s, fresh[0], "delete_wins")
+        _lost_items(out, entity, record, fresh[0], "delete_wins")
         _follow(entity, record, fresh, live, out, now, decided=True)
 
 
@@ -163,12 +179,23 @@ def _follow(
 def _obey(
     entity: Entity, record: Record, choice: str, fresh: list[str], live: list[str], out: Fate, now: Stamp
 ) -> None:
-    """A person has chosen a system: what it has, or has not, holds everywhere."""
-    _line(out, entity, record, "person", choice, f"person took {choice}", choice, "")
+    """A person has chosen a system: what it has, or has not, holds everywhere.
+
+    The question is closed at once; the answer stays with the record until it has been followed in every system.
+    """
+    first, rule = bool(record.frozen[UNIT].review), f"person took {choice}"
+    if first:
+        _line(out, entity, record, "person", choice, rule, choice, "")
     _close(record, out)
     if choice in live:
         _revive(entity, record, fresh, out, now)
+        if out.writes:  # restored under its key
+            record.frozen[UNIT] = Frozen({}, {}, {}, "", choice)
         return
+    record.frozen[UNIT] = Frozen({}, {}, {}, "", choice)
+    for s in _updates(entity, record, fresh, live, ()) if first else ():
+        _lost_fields(out, entity, record, s, choice, rule)
+    _lost_items(out, entity, record, choice, rule)
     for s in live:
         if entity.tables[s].write:
             out.writes[s] = WriteKind.ARCHIVE if _way_to_go(entity, s) == "archive" else WriteKind.DELETE
@@ -233,7 +260,7 @@ def _ask(
 
 def _close(record: Record, out: Fate) -> None:
     kept = record.frozen.pop(UNIT, None)
-    if kept is not None:
+    if kept is not None and kept.review:
         out.closed.append(kept.review)
 
 
@@ -244,7 +271,7 @@ def _way_to_go(entity: Entity, system: str) -> str:
     return "archive" if entity.tables[system].archive else "propagate"
 
 
-def _lost_fields(out: Fate, entity: Entity, record: Record, system: str, deleted_in: str) -> None:
+def _lost_fields(out: Fate, entity: Entity, record: Record, system: str, deleted_in: str, rule: str) -> None:
     """The fields that were edited after the delete are lost by rule: they stand in the journal (I5)."""
     version = record.version
     if version is None:
@@ -260,14 +287,14 @@ def _lost_fields(out: Fate, entity: Entity, record: Record, system: str, deleted
                     spec.name,
                     version.values[i],
                     None,
-                    "delete_wins",
+                    rule,
                     deleted_in,
                     version.stamps[i],
                 )
             )
 
 
-def _lost_items(out: Fate, entity: Entity, record: Record, deleted_in: str) -> None:
+def _lost_items(out: Fate, entity: Entity, record: Record, deleted_in: str, rule: str) -> None:
     """Fields in review are lost by the same rule: each system's value stands in the journal, the items are closed."""
     for name, frozen in list(record.frozen.items()):
         if name == UNIT:
@@ -276,7 +303,7 @@ def _lost_items(out: Fate, entity: Entity, record: Record, deleted_in: str) -> N
         for s, values in frozen.values.items():
             for i, value in zip(unit, values, strict=True):
                 spec, at = entity.fields[i].name, frozen.stamps[s]
-                line = Journal(entity.name, record.gid, "conflict", s, spec, value, None, "delete_wins", deleted_in, at)
+                line = Journal(entity.name, record.gid, "conflict", s, spec, value, None, rule, deleted_in, at)
                 out.journal.append(line)
         out.closed.append(frozen.review)
         del record.frozen[name]

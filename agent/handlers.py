@@ -24,9 +24,8 @@ def accept(engine: Engine, message: dict[str, Any]) -> dict[str, Any]:
 def resolve(engine: Engine, message: dict[str, Any]) -> dict[str, Any]:
     """`review resolve`: a person's choice; the next round carries it out."""
     engine.try_again()
-    sums = reviewing.counters({name: entity.fields for name, entity in engine.entities.items()})
     id, take, by = (str(message.get(word, "")) for word in ("id", "take", "by"))
-    return {"id": reviewing.resolve(engine.state, id, take, by, engine.clock(), sums).id}
+    return {"id": reviewing.resolve(engine.state, id, take, by, engine.clock()).id}
 
 
 def retry(engine: Engine, message: dict[str, Any]) -> dict[str, Any]:

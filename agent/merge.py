@@ -222,6 +222,8 @@ class _Merge:
         for unit in self.entity.units:
             if unread and not set(unit).isdisjoint(unread):
                 self.keep_images(unit)
+                if self.name(unit) in self.record.frozen:
+                    self.out.frozen_units[self.name(unit)] = self.record.frozen[self.name(unit)]
             elif not touched.isdisjoint(unit) or self.name(unit) in self.record.frozen:
                 self.unit(unit)
             elif stale:
@@ -479,34 +481,108 @@ class _Merge:
     def sum(self, unit: Unit) -> None:
         """The version plus, over all systems, reading minus the image's stored form (MODEL A9)."""
         i = unit[0]
+        based = {side.system: self.added(i, side) for side in self.sides if side.has(unit) and side.based(unit)}
+        first = [self.head(unit, s) for s in self.sides if i in s.changed and s.has(unit) and not s.based(unit)]
         total: Value = self.values[i]
-        deltas = 0
-        first: list[Head] = []
-        for side in self.sides:
-            if i not in side.changed or not side.has(unit):
-                continue
-            if not side.based(unit):
-                first.append(self.head(unit, side))
-                continue
-            assert side.image is not None
-            before, after = side.decode(i, side.image.raws[i]), side.changed[i]
-            delta = _number(after) - _number(before)
-            total = _number(total) + delta
-            deltas += 1
-            self.out.accepted.add(side.system)
-            self.line("sum", side.system, i, before, after, "sum", side.system, self.head(unit, side).high)
-        if first and not self.known(unit) and not deltas:
+        if any(based.values()):
+            total = self.plus(i, total, *based.values())
+        elif first and not self.known(unit):
             total = first[0].value[0]
-        if any(h.value[0] != total for h in first):
-            self.freeze(unit, first if not self.known(unit) else [*first, self.version_head(unit)])
+        frozen = self.record.frozen.get(self.name(unit))
+        if frozen is not None and frozen.choice is not None and self.may_choose(unit, frozen, first):
+            self.choose_sum(unit, frozen, total)
             return
-        if self.entity.fields[i].type == "int" and isinstance(total, Decimal):
-            total = int(total)
-        if deltas or first:
-            origin = "sum" if deltas else first[0].origin
-            self.values[i], self.origins[i], self.rule[i] = total, origin, "sum" if deltas else "first contact"
-            self.stamps[i] = self.rules.now
+        # One seen there for the first time has added nothing: it may hold the sum, or what that was before.
+        apart = [h for h in first if h.value[0] not in ((total, self.values[i]) if self.known(unit) else (total,))]
+        if apart or (frozen is not None and self.unseen(unit, frozen)):
+            self.freeze_sum(unit, first, total)
+            return
+        if frozen is not None:
+            self.out.closed.append(frozen.review)
+        self.count_in(i, based)
+        if any(based.values()) or first:
+            rule = "sum" if any(based.values()) else "first contact"
+            self.agree(i, total, self.rules.now, "sum" if rule == "sum" else first[0].origin, rule)
         self.pair(unit)
+
+    def added(self, i: int, side: Side, since: Raw | None = None) -> Decimal:
+        """What was added there since the image (or another stored form) was read."""
+        assert side.image is not None
+        if i not in side.changed and since is None:
+            return Decimal(0)
+        before = side.image.raws[i] if since is None else since
+        return _number(side.decode(i, side.reading.raws[i])) - _number(side.decode(i, before))
+
+    def plus(self, i: int, base: Value, *deltas: Decimal) -> Value:
+        total = sum(deltas, _number(base))
+        return int(total) if self.entity.fields[i].type == "int" else total
+
+    def count_in(self, i: int, based: Mapping[str, Decimal]) -> None:
+        """What each system added stands in the journal, and is a change that was accepted."""
+        for side in self.sides:
+            if based.get(side.system):
+                assert side.image is not None
+                before, at = side.decode(i, side.image.raws[i]), self.head((i,), side).high
+                self.out.accepted.add(side.system)
+                self.line("sum", side.system, i, before, side.changed[i], "sum", side.system, at)
+
+    def unseen(self, unit: Unit, frozen: Frozen) -> list[str]:
+        """Systems without a base that the question is about and that cannot be read now."""
+        read, images = {s.system for s in self.sides}, self.record.images
+        absent = [s for s in frozen.values if s not in read and s in self.record.links]
+        return [s for s in absent if s not in images or images[s].stamps[unit[0]] == NEVER]
+
+    def may_choose(self, unit: Unit, frozen: Frozen, first: list[Head]) -> bool:
+        """Are the systems without a base those that the person saw, and do they hold the same?"""
+        now = {h.origin: (h.side.reading.raws[unit[0]],) for h in first if h.side is not None}
+        return frozen.choice in frozen.values and all(frozen.raws.get(s) == raws for s, raws in now.items())
+
+    def choose_sum(self, unit: Unit, frozen: Frozen, total: Value) -> None:
+        """A person has chosen what the counter stood at when it was asked; what was added since comes on top."""
+        i, choice = unit[0], frozen.choice
+        assert choice is not None
+        held = self.record.images.get(choice)
+        new, rule = total, f"person took {choice}"
+        based = [s for s in self.sides if s.has(unit) and s.based(unit)]
+        afresh = held is None or held.stamps[i] == NEVER  # else the person took what has been counted: all of it
+        if afresh:
+            asked = {s: raws[0] for s, raws in frozen.raws.items()}
+            new = self.plus(i, frozen.values[choice][0], *(self.added(i, s, asked.get(s.system)) for s in based))
+        else:
+            self.count_in(i, {s.system: self.added(i, s) for s in based})
+        for s, values in frozen.values.items():
+            if values[0] != new:
+                self.line("person", s, i, values[0], new, rule, choice, frozen.stamps[s])
+        self.agree(i, new, self.rules.now, "person", rule)
+        self.out.closed.append(frozen.review)
+        waiting = self.unseen(unit, frozen)
+        for s in frozen.values:
+            if s in waiting or (afresh and s not in self.raws and s in self.record.links):
+                self.remember(unit, s, frozen)
+        self.pair(unit)
+
+    def freeze_sum(self, unit: Unit, first: list[Head], total: Value) -> None:
+        """Systems that say different things of a counter, and nothing tells what each has added: a person decides."""
+        i, name = unit[0], self.name(unit)
+        kept = self.record.frozen.get(name)
+        absent = [s for s in kept.raws if s not in self.raws and s in self.record.links] if kept else []
+        frozen = Frozen({}, {}, {}, review_id("conflict", self.entity.name, self.record.gid, name))
+        for s in absent:
+            assert kept is not None
+            frozen.raws[s], frozen.values[s], frozen.stamps[s] = kept.raws[s], kept.values[s], kept.stamps[s]
+        based = [s for s in self.sides if s.has(unit) and s.based(unit)]
+        for side in [*based, *(h.side for h in first if h.side is not None)]:
+            raw = side.reading.raws[i]
+            frozen.raws[side.system], frozen.values[side.system] = (raw,), (side.decode(i, raw),)
+            frozen.stamps[side.system] = self.head(unit, side).high
+        shown = {h.origin: h.value for h in first}
+        if kept is not None:
+            shown |= {s: kept.values[s] for s in self.unseen(unit, kept)}
+        if based and self.known(unit):
+            origin = self.origins[i]
+            shown[origin if origin in {s.system for s in based} else based[0].system] = (total,)
+        self.out.closed = [other for other in self.out.closed if other != frozen.review]
+        self.ask(unit, frozen, shown)
 
     # --- review ---------------------------------------------------------------------------------------------------
 
@@ -523,19 +599,51 @@ class _Merge:
             assert h.side is not None
             raws[h.origin] = tuple(h.side.reading.raws[i] for i in unit)
             values[h.origin], stamps[h.origin] = h.value, h.high
-        agreed_by = next((h for h in heads if h.side is None and h.origin in self.raws), None)
-        if agreed_by is not None:  # the agreed value is a party to the conflict: the system that it came from says it
-            raws[agreed_by.origin] = tuple(self.raws[agreed_by.origin][i] for i in unit)
-            values[agreed_by.origin], stamps[agreed_by.origin] = agreed_by.value, agreed_by.high
+        agreed = next((h for h in heads if h.side is None), None)
+        holder = self.holder(unit, [h.origin for h in sides], kept) if agreed is not None else None
+        if agreed is not None and holder is not None:  # a party to the conflict: a system that holds it says it
+            raws[holder] = self.held(unit, holder, kept)
+            values[holder], stamps[holder] = agreed.value, agreed.high
         for side in self.sides:  # one that holds the agreed value again is no party any more
-            if side.system in raws and side.system not in {h.origin for h in (*sides, agreed_by) if h}:
+            if side.system in raws and side.system not in {holder, *(h.origin for h in sides)}:
                 del raws[side.system], values[side.system], stamps[side.system]
-        self.out.frozen_units[name] = Frozen(raws, values, stamps, id)
         self.out.closed = [other for other in self.out.closed if other != id]
+        self.ask(unit, Frozen(raws, values, stamps, id), values)
+
+    def holder(self, unit: Unit, parties: Collection[str], kept: Frozen | None) -> str | None:
+        """A system that holds the agreed value: where it came from, else the first; best one that was read."""
+        agreed = tuple(self.values[i] for i in unit)
+        here = [s.system for s in self.sides if s.has(unit) and s.value(unit) == s.fit(unit, agreed)]
+        absent = [s for s in self.record.images if s not in self.raws and s in self.record.links]
+        there = [s for s in absent if self.last_value(unit, s, kept) == agreed]
+        found = [s for s in (*here, *sorted(there, key=self.rank)) if s not in parties]
+        origin = self.origins[unit[0]]
+        return origin if origin in found else next(iter(found), None)
+
+    def last_value(self, unit: Unit, system: str, kept: Frozen | None) -> tuple[Value, ...] | None:
+        """What a system that cannot be read stood for when it was last seen."""
+        if kept is not None and system in kept.values:
+            return kept.values[system]
+        image = self.record.images[system]
+        return None if NEVER in (image.stamps[i] for i in unit) else tuple(image.values[i] for i in unit)
+
+    def held(self, unit: Unit, system: str, kept: Frozen | None) -> tuple[Raw, ...]:
+        """The stored form there, as it is or as it was last seen."""
+        if system not in self.raws and kept is not None and system in kept.raws:
+            return kept.raws[system]
+        raws = self.raws[system] if system in self.raws else self.record.images[system].raws
+        return tuple(raws[i] for i in unit)
+
+    def ask(self, unit: Unit, frozen: Frozen, values: Mapping[str, tuple[Value, ...]]) -> None:
+        """Freeze the unit everywhere, and ask. `values`: what a person may take, by system."""
+        name, id = self.name(unit), frozen.review
+        self.out.frozen_units[name] = frozen
         self.keep_images(unit)
         shown = {s: [json_value(v) for v in vs] for s, vs in values.items()}
         agreed = [json_value(self.values[i]) for i in unit]
         said = ", ".join(f"{s} says {show(values[s][0])}" for s in sorted(values, key=self.rank))
+        sums = self.entity.fields[unit[0]].conflict == "sum"
+        what = "is counted differently, and nothing tells what was added" if sums else "was changed to different values"
         self.out.reviews.append(
             Review(
                 id,
@@ -545,7 +653,7 @@ class _Merge:
                 "",
                 "",
                 name,
-                f"{name} was changed to different values: {said}.",
+                f"{name} {what}: {said}.",
                 f"Choose with `accord review resolve {id} --take {'|'.join(sorted(values, key=self.rank))}`.",
                 {"values": shown, "agreed": agreed, "fields": [self.entity.fields[i].name for i in unit]},
                 self.rules.now,
@@ -558,18 +666,28 @@ class _Merge:
         frozen = self.record.frozen[name]
         read = {s.system for s in self.sides}
         absent = {s: v for s, v in frozen.values.items() if s not in read and s in self.record.links}
-        if frozen.choice is not None and self.unchanged_since(unit, frozen):
+        if frozen.choice is not None and self.unchanged_since(unit, frozen, edits):
             self.choose(unit, frozen)
             return False
         values = {h.value for h in edits} | set(absent.values())
         if len(values) <= 1 and not absent:
             self.out.closed.append(frozen.review)
             return True
-        self.freeze(unit, edits)
+        unaware = not any(self.knew(unit, h) for h in edits) and not any(self.stood(unit, s) for s in absent)
+        self.freeze(unit, [*edits, self.version_head(unit)] if unaware and self.known(unit) else edits)
         return False
 
-    def unchanged_since(self, unit: Unit, frozen: Frozen) -> bool:
-        """Do the systems still hold what the person saw when choosing?"""
+    def stood(self, unit: Unit, system: str) -> bool:
+        """Had a system that cannot be read been brought to the agreed value?"""
+        image = self.record.images.get(system)
+        return image is not None and all(
+            image.values[i] == self.values[i] and image.stamps[i] == self.stamps[i] for i in unit
+        )
+
+    def unchanged_since(self, unit: Unit, frozen: Frozen, edits: list[Head]) -> bool:
+        """Do the systems still hold what the person saw when choosing, and has no other been edited?"""
+        if any(h.origin not in frozen.raws for h in edits):
+            return False
         now = {s.system: tuple(s.reading.raws[i] for i in unit) for s in self.sides}
         return all(now.get(s, raws) == raws for s, raws in frozen.raws.items()) and frozen.choice in frozen.values
 
@@ -587,7 +705,24 @@ class _Merge:
         for side in self.sides:
             if side.has(unit) and not side.changed.keys().isdisjoint(unit):
                 self.stand_for_itself(unit, side, self.rules.now - 1)
+        for s in frozen.values:
+            if s not in self.raws and s in self.record.links:
+                self.remember(unit, s, frozen)
         self.pair(unit)
+
+    def remember(self, unit: Unit, system: str, frozen: Frozen) -> None:
+        """Of a system that cannot be read: what the person saw there is its image, so that the answer reaches it, too.
+
+        If it is the same still when it is read again, it is written; if not, that is an edit made after the answer.
+        """
+        n = len(self.entity.fields)
+        image = self.out.images.get(system) or self.record.images.get(system)
+        image = image or Image((None,) * n, (None,) * n, (NEVER,) * n, 0)
+        raws, values, stamps = list(image.raws), list(image.values), list(image.stamps)
+        for i, raw, value in zip(unit, frozen.raws[system], frozen.values[system], strict=True):
+            same = value == self.values[i]
+            raws[i], values[i], stamps[i] = raw, value, self.stamps[i] if same else self.rules.now - 1
+        self.out.images[system] = Image(tuple(raws), tuple(values), tuple(stamps), image.seen)
 
     def keep_images(self, unit: Unit) -> None:
         """The images of a frozen unit stay, so that each look compares the same edits again (MODEL A10)."""

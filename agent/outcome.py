@@ -77,6 +77,8 @@ def landed(round: Round, system: str, intent: Intent, outcome: Outcome) -> None:
         key = outcome.key or record.links[system].key
         image = stored(round, system, intent, outcome)
         link = Link(key)
+        if intent.kind is WriteKind.RESTORE:
+            round.look_again(record.entity, system, key, "settle")
         if intent.kind is WriteKind.UPDATE:
             journal_fields(round, system, intent)
         else:

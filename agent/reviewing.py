@@ -7,8 +7,7 @@ systems still hold what the person saw; otherwise the question opens again (MODE
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from agent.bind import nearest
 from agent.casework import BURIED
@@ -20,13 +19,13 @@ CONFLICT, DELETE = "conflict", "delete"
 REASON = "review"  # of the looks
 
 
-def resolve(state: State, id: str, take: str, by: str, now: Stamp, sums: Iterable[tuple[str, str]] = ()) -> Review:
-    """A person chose the system whose value (or whose delete) holds. `sums`: (entity, field) that are counters.
+def resolve(state: State, id: str, take: str, by: str, now: Stamp) -> Review:
+    """A person chose the system whose value (or whose delete) holds.
 
     Returns the item. ConfigError: there is no such question, it has no such answer, or is answered in another way.
     """
     item = find(state, id)
-    if item.kind not in (CONFLICT, DELETE) or (item.entity, item.field) in set(sums):
+    if item.kind not in (CONFLICT, DELETE):
         raise _unanswerable(item)
     if take not in takes(item):
         hint = f"Take one of: {', '.join(takes(item))}."
@@ -86,11 +85,6 @@ def looks(item: Review, record: Record | None) -> list[Look]:
     return [Look(item.entity, system, key, 0, REASON) for system, key in rows]
 
 
-def counters(fields: Mapping[str, Iterable[Any]]) -> set[tuple[str, str]]:
-    """(entity, field) of counters; the fields by entity, of `config.model` or of `config.records`."""
-    return {(entity, f.name) for entity, some in fields.items() for f in some if f.conflict == "sum" and not f.owner}
-
-
 def _chosen(frozen: Frozen, take: str) -> Value:
     return frozen.values[take][0] if take in frozen.values else None
 
@@ -111,7 +105,5 @@ def _unknown(state: State, id: str) -> ConfigError:
 
 
 def _unanswerable(item: Review) -> ConfigError:
-    counter = item.kind == CONFLICT
-    why = "is about a counter" if counter else f"({item.kind}) has no side to take"
-    hint = "Bring one system to the value that is right; once they are equal it is settled." if counter else item.hint
-    return ConfigError(Problem("no-choice", f"{item.id} {why}.", hint, entity=item.entity, field=item.field or None))
+    message = f"{item.id} ({item.kind}) has no side to take."
+    return ConfigError(Problem("no-choice", message, item.hint, entity=item.entity, field=item.field or None))

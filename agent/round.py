@@ -368,7 +368,7 @@ class Round:
         """The record is gone somewhere: what that means for the other systems."""
         entity, record, systems = self.engine.entities[name], case.record, list(self.engine.systems)
         accepted = case.merged.accepted if case.merged else ()
-        turned = self.turned(name, case)
+        turned, asked = self.turned(name, case), record.frozen.get(existence.UNIT)
         fate = existence.fate(entity, record, turned, accepted, self.young(record), systems, self.now)
         self.decided.journal += fate.journal
         self.decided.reviews += fate.reviews
@@ -379,6 +379,7 @@ class Round:
             self.decided.tombs.append((name, system, key, record.gid))
         case.stopped = fate.stopped
         record.dirty |= bool(fate.journal or fate.reviews or fate.closed or fate.tombs or fate.settled)
+        record.dirty |= record.frozen.get(existence.UNIT) != asked
         return fate
 
     def turned(self, name: str, case: Case) -> list[str]:

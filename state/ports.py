@@ -56,7 +56,7 @@ class Frozen(NamedTuple):
     raws: dict[str, tuple[Raw, ...]]  # system -> raws of the unit's fields, in the unit's order
     values: dict[str, tuple[Value, ...]]  # the same in canonical form: a system that is down takes part with these
     stamps: dict[str, Stamp]  # system -> when it was changed there
-    review: str  # id of the review item
+    review: str  # id of the review item; "": closed, the answer is being carried out
     choice: str | None = None  # a person's choice: the system whose value is to be agreed
 
 

@@ -95,9 +95,8 @@ def resolve(out: Output, id: str, take: str) -> int:
     answer = requests.ask(config.agent.state, {"do": "resolve", "id": id, "take": take, "by": by})
     running = answer is not None
     if answer is None:
-        sums = reviewing.counters({name: entity.fields.values() for name, entity in config.entities.items()})
         with StateLock(config.agent.state, config.agent.name), _existing(config) as state:
-            reviewing.resolve(state, id, take, by, now(), sums)
+            reviewing.resolve(state, id, take, by, now())
     out.data |= {"id": id, "take": take, "agent_runs": running}
     out.say(f"{id}: {take} is taken. {_then(running, 'carries it out')}")
     out.say("If one of the systems was changed since the question was asked, it is asked again.")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +133,7 @@ def test_what_cannot_be_resolved_says_what_to_do_instead(pair: Pair) -> None:
     assert items(pair) == []
 
 
-def test_a_counter_has_no_side_to_take(pair: Pair) -> None:
+def test_a_counter_takes_a_side_and_counts_on(pair: Pair) -> None:
     for sql, table in ((pair.crm, "accounts"), (pair.erp, "party")):
         sql(f"ALTER TABLE {table} ADD COLUMN points INTEGER")
     pair.crm("UPDATE accounts SET points = 5 WHERE id = 'a1'")
@@ -142,10 +144,32 @@ def test_a_counter_has_no_side_to_take(pair: Pair) -> None:
     pair.crm("UPDATE accounts SET phone = '8' WHERE id = 'a1'")
     pair.accord("run", "--once", exits=LOOK)
     (item,) = items(pair)
-    assert (item["kind"], item["field"]) == ("conflict", "points")
-    done = pair.accord("review", "resolve", str(item["id"]), "--take", "crm", exits=USAGE)
-    assert "is about a counter" in done.err
-    assert pair.erp("SELECT points FROM party WHERE mail = 'i@acme'") == [(7,)]
+    assert (item["kind"], item["field"], item["take"]) == ("conflict", "points", ["crm", "erp"])
+    pair.accord("review", "resolve", str(item["id"]), "--take", "erp", exits=DONE)
+    pair.accord("run", "--once", exits=DONE)
+    assert pair.crm("SELECT points FROM accounts WHERE id = 'a1'") == [(7,)]
+    assert items(pair) == []
+    pair.crm("UPDATE accounts SET points = points + 1 WHERE id = 'a1'")
+    pair.erp("UPDATE party SET points = points + 2 WHERE mail = 'i@acme'")
+    pair.accord("run", "--once", exits=DONE)
+    assert pair.crm("SELECT points FROM accounts WHERE id = 'a1'") == [(10,)]
+    assert pair.erp("SELECT points FROM party WHERE mail = 'i@acme'") == [(10,)]
+
+
+def test_an_answer_reaches_a_system_that_was_down(pair: Pair) -> None:
+    id = clash(pair)
+    pair.edit("accord.toml", 'url = "sqlite:erp.db"', 'url = "sqlite:erp.db"\nlock_timeout = "100ms"')
+    pair.start()
+    pair.until("it listens", (pair.folder / "state.db.sock").exists)
+    with closing(sqlite3.connect(pair.folder / "erp.db", isolation_level=None)) as holder:
+        holder.execute("BEGIN EXCLUSIVE")
+        pair.accord("review", "resolve", id, "--take", "crm", exits=DONE)
+        pair.until("it is decided", lambda: items(pair) == [])
+        pair.until("it is known to be down", lambda: "erp does not answer" in pair.log())
+        holder.execute("ROLLBACK")
+    pair.until("it is written", lambda: phones(pair) == ("100", "100"))
+    assert pair.stop() == DONE
+    assert items(pair) == []
 
 
 def test_retry_looks_at_a_refused_record_again(pair: Pair) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from agent import reviewing
 from config.records import Field, Key, Raw
 
 from .build import column, make_entity
@@ -205,6 +206,14 @@ class Story:
     def point(self, step: Step) -> str:
         name = POINTS[step[1] % len(POINTS)]
         return f"{name}:{self.mode.systems[step[2] % len(self.mode.systems)]}" if name.startswith("appl") else name
+
+    def answer(self, step: Step) -> None:
+        """Somebody answers a question, and takes any side of it."""
+        items = [item for item in self.world.reviews() if reviewing.takes(item)]
+        if items:
+            item = items[step[1] % len(items)]
+            sides = reviewing.takes(item)
+            reviewing.resolve(self.world.state, item.id, sides[step[2] % len(sides)], "a tester", self.world.now)
 
     def crash(self, step: Step) -> None:
         self.world.round(crash_at=self.point(step))

@@ -27,6 +27,13 @@ MODES = {
     "no match": Mode("ab", (*LIFE, "rekey"), match=False),
     "twins": Mode("abc", (*BASE, "twins", "create", "rekey", "down", "up")),
     "review": Mode("abc", (*LIFE, "down", "up"), rules={"n": "review"}, delete_conflict="review"),
+    "answers": Mode(
+        "abc",
+        ("edit", "edit", "round", "answer", "answer", "crash", "during", "delete", "cut", "down", "up"),
+        rules={"n": "review", "p": "review"},
+        delete_conflict="review",
+        records=1,
+    ),
     "owner": Mode("abc", (*BASE, "down", "up"), owner={"n": "b"}, rules={"p": "prefer:c"}),
     "forms": Mode("abc", (*BASE, "open", "save", "down", "up"), forms=True),
     "watermark": Mode("abc", (*LIFE, "down", "up"), watermark="b"),
