@@ -21,6 +21,7 @@ from agent.identity import Row
 from agent.round import Report, Round
 from agent.sweep import Sweeper
 from agent.values import fitter, harmless, rounding, whole
+from agent.waiting import Waiting
 from agent.watch import Watch
 from config.errors import Halt, Problem, Taken, Transient
 from config.records import Entity, Fence, Gid, Stamp
@@ -114,6 +115,7 @@ class Engine:
         self.notes: list[str] = []  # sentences for the log
         self.sweeper = Sweeper(self, self.options.rows_per_second, self.notes.append)
         self.watch = Watch(self)
+        self.waiting = Waiting(self)
 
     def _bind(self, entity: Entity, system: str) -> Bound:
         table = entity.tables[system]
@@ -364,6 +366,7 @@ class Engine:
 
     def remember(self, decided: Decided) -> None:
         """What is kept in memory follows what has become durable."""
+        self.waiting.remember(decided)
         for key in decided.unpended:
             self.pending.pop(key, None)
         for p in decided.pending:

@@ -66,6 +66,7 @@ class Planner(Engine):
         dry: dict[str, System] = {s: DryRun(system) for s, system in systems.items()}
         super().__init__(name, entities, dry, state, options=replace(options or Options(), sweeps={}))
         self.watch = Recognising(self)
+        self.waiting.asked.clear()  # all questions that a run would leave are counted
         self.sweeper.waiting.clear()  # the plan looks at every row anyway
         self.plans = {n: EntityPlan(n, self.phases[n]) for n in self.order}
         self.seen_reviews: set[str] = set()

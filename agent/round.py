@@ -545,7 +545,9 @@ class Round:
         decided.writing = tuple(s for s, t in self.targets.items() if t.transaction is not None)
         who.index_readings(self)
         self.close_answered()
-        self.report.reviews = len(decided.reviews)
+        self.report.reviews = len(self.engine.waiting.new_questions(decided))
+        decided.reviews = self.engine.waiting.still_asked(decided)
+        self.engine.waiting.wake(self)
         self.report.worked |= bool(self.report.looked)
         if not self.has_news():
             return
@@ -628,7 +630,7 @@ class Round:
     def wait_for_parent(self, name: str, case: Case, parent: UnknownParent) -> None:
         """The record waits for its parent: nothing of it is decided, it is looked at again (I8)."""
         system, link = next(iter(case.record.links.items()))
-        self.look_again(name, system, link.key, f"parent {parent.entity}", self.engine.options.parent_retry)
+        self.engine.waiting.wait(self, (name, system, link.key), parent)
 
     def pend(self, case: Case, system: str, reason: str, message: str) -> None:
         """Something is wanted there and cannot be done now; it is tried again, later each time."""

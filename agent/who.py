@@ -221,8 +221,7 @@ class Finder:
                 self.fresh[row] = self.hashes_of(row, reading)
                 self.owner[row] = None
             except UnknownParent as parent:
-                retry = self.round.engine.options.parent_retry
-                self.round.look_again(self.entity.name, row.system, row.key, f"parent {parent.entity}", retry)
+                self.round.engine.waiting.wait(self.round, (self.entity.name, row.system, row.key), parent)
                 del self.rows[row]
         for case in self.cases.values() if self.entity.match else ():
             self.freshen_case(case)
