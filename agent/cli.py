@@ -34,7 +34,20 @@ from agent import __version__, commands
 from agent.console import CONTEXT, Output
 from config.errors import DEFECT, DONE, INTERRUPTED, USAGE, AccordError, Problem
 
-ORDER = ("demo", "schema", "check", "prepare", "unprepare", "plan", "run", "status", "review", "explain", "verify")
+ORDER = (
+    "demo",
+    "schema",
+    "check",
+    "prepare",
+    "unprepare",
+    "plan",
+    "run",
+    "status",
+    "review",
+    "explain",
+    "verify",
+    "restored",
+)
 """As a newcomer needs them; the help lists them so."""
 
 

@@ -6,6 +6,7 @@ of the fences, what is pending. One thread per system does that system's calls; 
 
 from __future__ import annotations
 
+import json
 import secrets
 import time
 from collections.abc import Callable, Mapping
@@ -24,7 +25,7 @@ from agent.values import fitter, harmless, rounding, whole
 from agent.waiting import Waiting
 from agent.watch import Watch
 from config.errors import Halt, Problem, Taken, Transient
-from config.records import Entity, Fence, Gid, Stamp
+from config.records import Crosswalk, Entity, Fence, Gid, Stamp
 from state.ports import Decided, Pending, State
 
 T = TypeVar("T")
@@ -35,6 +36,7 @@ SECOND = 1_000_000
 LONGEST_PAUSE = 300 * SECOND  # between two tries of a system that is down, or of a refused record: five minutes
 RECHECK = 300 * SECOND  # between two looks at a system that is halted
 OWN = ("old-state",)  # codes of halts that are about the agent's own memory: they end the whole run
+UNLINKS = "unlinks"  # named text of the state: crosswalk rows that are to go from all systems
 ANSWERED = ("value", "refused", "crosswalk")  # kinds of review that the facts answer by themselves
 
 
@@ -116,6 +118,7 @@ class Engine:
         self.sweeper = Sweeper(self, self.options.rows_per_second, self.notes.append)
         self.watch = Watch(self)
         self.waiting = Waiting(self)
+        self.unlinks = self._load_unlinks()
 
     def _bind(self, entity: Entity, system: str) -> Bound:
         table = entity.tables[system]
@@ -155,11 +158,35 @@ class Engine:
         chunk = self.sweeper.next()
         round = Round(self, chunk.looks)
         round.decided.meta.update(chunk.meta)
+        unlinked = self._unlink(round)
         report = round.run()
+        self._unlinked([place for place in unlinked if place[0] not in self.down])
         self.sweeper.passed(chunk)
         due = self.sweeper.next_due()
         report.worked |= due is not None and due <= self.clock()
         return report
+
+    def _unlink(self, round: Round) -> list[tuple[str, Crosswalk]]:
+        """Crosswalk rows that speak for nobody since a system was restored go before anything else is written there."""
+        places = [(s, row) for s, rows in self.unlinks.items() for row in rows if s in round.up]
+        for system, row in places:
+            round.unlink_in(system, row)
+        return places
+
+    def _unlinked(self, places: list[tuple[str, Crosswalk]]) -> None:
+        if places:
+            for system, row in places:
+                self.unlinks[system].remove(row)
+            left = [row for rows in self.unlinks.values() for row in rows]
+            self.state.put(UNLINKS, json.dumps(list(dict.fromkeys(left))) if left else None)
+
+    def _load_unlinks(self) -> dict[str, list[Crosswalk]]:
+        rows = [Crosswalk(*row) for row in json.loads(self.state.get(UNLINKS) or "[]")]
+        return {
+            s: [row for row in rows if row.entity in self.entities and s in self.entities[row.entity].tables]
+            for s in self.systems
+            if self._writes(s)
+        }
 
     def _plan_sweeps(self, system: str) -> None:
         """What a watermark does not show is swept."""
@@ -335,7 +362,10 @@ class Engine:
         known = self.state.get(f"landed:{system}")
         if known is not None and at < int(known):
             message = f"{system} was restored from a backup: round {known} had landed there, it is back at round {at}."
-            hint = "Nothing is read or written there. Compare the systems before you go on: a rollback is no mass edit."
+            hint = (
+                f"Nothing is read or written there: a rollback is no mass edit. `accord restored {system}` shows what "
+                "was agreed since and would be written again; if Accord's objects were only made anew, say --moved."
+            )
             raise Halt(Problem("restored", message, hint, system=system))
         if known is not None and at > max(int(known), open_round or 0):  # also when the state has counted on since
             message = f"the state is older than {system}: round {at} has landed there, the state knows {known}."

@@ -14,7 +14,7 @@ from adapters.origin import Origin, Part
 from config.errors import Problem
 
 REMOVED = "Accord's objects were removed there and made again"
-HINT = "Mend its url: nothing was written there."
+HINT = "Mend its url: nothing was written there. If it was moved or restored there on purpose: `accord restored {}`."
 
 
 def load(text: str | None) -> Origin | None:
@@ -39,7 +39,7 @@ def is_another(known: Origin, now: Origin) -> bool:
 
 def another(system: str, known: Origin, now: Origin) -> Problem:
     message = f"{system} is another database than before: it was {known.told}, it is {now.told}."
-    return Problem("another-database", message, HINT, system=system)
+    return Problem("another-database", message, HINT.format(system), system=system)
 
 
 def gaps(known: Origin, now: Origin) -> dict[str, str]:

@@ -55,6 +55,8 @@ class EntityPlan:
 class Planner(Engine):
     """An engine that keeps what its rounds decided."""
 
+    most = SAMPLES  # of each kind
+
     def __init__(
         self,
         name: str,
@@ -145,7 +147,7 @@ class Planner(Engine):
         self._sample(plan, "review", lambda: Sample(f"{item.system}:{item.key}", item.system, item.message, item.kind))
 
     def _sample(self, plan: EntityPlan, action: str, make: Callable[[], Sample]) -> None:
-        if len(plan.samples[action]) < SAMPLES:
+        if len(plan.samples[action]) < self.most:
             plan.samples[action].append(make())
 
     def _record(self, line: Journal) -> str:

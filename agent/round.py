@@ -476,11 +476,15 @@ class Round:
             if table.write and system in self.up:
                 self.targets.setdefault(system, Target(self.engine.systems[system])).links += rows
 
+    def unlink_in(self, system: str, row: Crosswalk) -> None:
+        """A crosswalk row leaves one system."""
+        self.targets.setdefault(system, Target(self.engine.systems[system])).unlinks.append(row)
+
     def unlink(self, name: str, row: Crosswalk) -> None:
         """A key that speaks for nobody any more leaves the crosswalks, so that it may be used again."""
         for system, table in self.engine.entities[name].tables.items():
             if table.write and system in self.up:
-                self.targets.setdefault(system, Target(self.engine.systems[system])).unlinks.append(row)
+                self.unlink_in(system, row)
 
     # --- 7. apply -----------------------------------------------------------------------------------------------
 

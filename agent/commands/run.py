@@ -100,13 +100,13 @@ def _must_be_prepared(bound: Bound) -> None:
 # --- the rounds ------------------------------------------------------------------------------------------------------
 
 
-def _run(out: Output, bound: Bound, state: Store, stop: Stop, once: bool) -> int:
+def _run(out: Output, bound: Bound, state: Store, stop: Stop, once: bool, said: Any = None) -> int:
     engine = session.open_engine(bound, state)
     config = bound.config
     try:
         with closing(Listener(config.agent.state)) as listener:
             poll = min(system.poll for system in config.systems.values())
-            service = Service(engine, listener, stop, lambda text: _log(out, text), _said(out), poll)
+            service = Service(engine, listener, stop, lambda text: _log(out, text), said or _said(out), poll)
             _hello(out, config, bound)
             if once:
                 service.once()
@@ -116,6 +116,12 @@ def _run(out: Output, bound: Bound, state: Store, stop: Stop, once: bool) -> int
             return DONE
     finally:
         engine.close()
+
+
+def settle(out: Output, bound: Bound, state: Store, stop: Stop) -> int:
+    """As `run --once`, for commands that have prepared the state for it and hold its lock."""
+    _load_handlers()
+    return _run(out, bound, state, stop, once=True, said=lambda report: None)
 
 
 def _hello(out: Output, config: Config, bound: Bound) -> None:

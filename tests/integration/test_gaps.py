@@ -5,15 +5,17 @@ The oracle is SQL of the test's own: `World.agrees` compares all rows of both sy
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from config.errors import DONE, LOOK
+from config.errors import DONE, LOOK, TAKEN, USAGE
 from tests.crash.place import Place
 from tests.crash.world import World
-from tests.servers import PostgresServer
+from tests.integration.documented import differs, examples
+from tests.servers import MariaServer, PostgresServer
 
 ROWS = 30
 QUICK = '\n[sweep]\nblind = "1s"\n'
@@ -142,3 +144,71 @@ def test_a_url_that_leads_to_another_server(tmp_path: Path, postgres: PostgresSe
 def written(place: Place) -> list[tuple[str, ...]]:
     """Stays the same as long as nobody writes to the server."""
     return place.sql("SELECT pg_snapshot_xmax(pg_current_snapshot())::text")
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
+def test_a_data_directory_that_was_restored_from_a_copy(kind: str, tmp_path: Path, postgres: PostgresServer) -> None:
+    """The server is stopped, its folder replaced by yesterday's: nothing is concluded until somebody says what it was;
+    then what was agreed is there again, and the CRM is as it was."""
+    server = PostgresServer() if kind == "postgresql" else MariaServer()
+    with server, World(tmp_path, {"crm": postgres, "erp": server}) as world:
+        world.fill(ROWS, 0)
+        erp, crm = world["erp"], world["crm"]
+        world.accord("prepare", exits=DONE)
+        world.accord("run", "--once", exits=DONE)
+        backup = tmp_path / "backup"
+        server.keep(backup)
+        server.start()
+        three_kinds(erp)
+        keys = [row[0] for row in crm.customers()]
+        crm.sql("UPDATE customer SET crm_note = 'agreed' WHERE id = %s", keys[1])
+        world.accord("run", "--once", exits=DONE)
+        world.agrees()
+        agreed = crm.customers()
+        server.stop()
+        shutil.rmtree(server.data)
+        shutil.copytree(backup, server.data, symlinks=True)
+        for path in (server.data, *server.data.rglob("*")):
+            shutil.chown(path, server.account, server.account)
+        server.start()
+        assert len(erp.customers()) == 2 * ROWS
+        done = world.accord("run", "--once", exits=LOOK)
+        assert "erp was restored from a backup" in done.err and "accord restored erp" in done.err
+        before = erp.marks(), crm.marks()
+        shown = world.accord("restored", "erp", "--json", exits=LOOK).json["data"]
+        del shown["entities"]["visit"]
+        assert differs(examples("restored")[0], shown) == ""
+        assert (erp.marks(), crm.marks()) == before, "only shown"
+        assert shown["records"] == {"update": 10, "create": 3, "delete": 9, "restore": 0}
+        assert shown["entities"]["customer"]["delete"] == {"erp": 9}
+        assert len(shown["entities"]["customer"]["samples"]["delete"]) == 9
+        world.accord("restored", "erp", "--yes", exits=DONE)
+        assert crm.customers() == agreed
+        world.agrees()
+        world.stays_quiet()
+
+
+def test_a_database_that_was_moved(tmp_path: Path, postgres: PostgresServer) -> None:
+    """Its folder is copied to another server; people go on there; the url is changed."""
+    with PostgresServer() as old, World(tmp_path, {"crm": postgres, "erp": old}) as world:
+        world.fill(ROWS, 0)
+        world.accord("prepare", exits=DONE)
+        world.accord("run", "--once", exits=DONE)
+        old.keep(tmp_path / "copy")
+        with PostgresServer(template=tmp_path / "copy") as new:
+            erp = Place("erp", new, world["erp"].database)
+            world.places[1] = erp
+            world.edit("accord.toml", f":{old.port}/", f":{new.port}/")
+            three_kinds(erp)
+            assert "is another database" in world.accord("run", "--once", exits=LOOK).err
+            world.accord("restored", "erp", "--moved", "--yes", exits=DONE)
+            all_found(world)
+            world.stays_quiet()
+            world.places.pop()
+
+
+def test_what_restored_refuses(world: World) -> None:
+    assert "There are: crm, erp" in world.accord("restored", "epr", exits=USAGE).err
+    world.start()
+    world.until("it runs", lambda: "runs as" in world.log())
+    assert "Stop it first" in world.accord("restored", "erp", "--yes", exits=TAKEN).err

@@ -168,6 +168,11 @@ class World:
     # --- Accord --------------------------------------------------------------------------------------------------
     def start(self) -> None:
         """A new engine on the state and the systems as they are."""
+        self.build()
+        self.engine.start()
+
+    def build(self) -> None:
+        """The engine, not started."""
         self.state = Watched(self.open_state(), self.journal)
         self.engine = Engine(
             name="acme",
@@ -177,7 +182,6 @@ class World:
             clock=lambda: self.now,
             options=self.engine_options(),
         )
-        self.engine.start()
 
     def engine_options(self) -> Options:
         """`stale` is the window of every system, the rest as the engine names it."""
