@@ -209,8 +209,6 @@ def straight(edit: Edit, system: str) -> bool:
     if done is None or done.landing is not Landing.LANDED or done.after is None or done.key != edit.plain.keys[system]:
         return False
     before, after = edit.plain.raws[system], done.after
-    if done.before is not before and done.before != before:
-        return False
     return all(after[i] == raw or i in edit.changed for i, raw in enumerate(before))
 
 

@@ -10,11 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent import usual
+from config.errors import Problem, Unreachable
 from config.records import Field
 
 from .conftest import MakeWorld
 from .harness import World, quick_folder, short_way
 from .people import Mode, Step, Story
+from .test_traces_identity import family
 
 FIELDS = [Field("n", "int"), Field("p", "int")]
 
@@ -174,6 +176,64 @@ def test_one_of_two_targets_is_cut_off(world: MakeWorld, seen: Seen) -> None:
     w.systems["c"].down = False
     w.settle()
     assert w.all() == [2, 2, 2]
+
+
+def test_a_record_that_is_looked_at_for_another_reason_too(world: MakeWorld, seen: Seen) -> None:
+    """a1 is deleted, so its parts are looked at as well; one of them was edited in the same round: once, not twice."""
+    w = family(world, "restrict", delete={"a": "propagate", "b": "propagate"}, delete_conflict="update_wins")
+    part = next(iter(w.systems["a"].rows("part")))
+    w.edit(part, n=2, entity="part")
+    with w.systems["a"].mutex:
+        w.systems["a"].tables_["part"].cascade = {}
+    w.delete("a1")
+    w.settle()
+    lines = [j for j in w.lines("update", entity="part") if j.after == 2]
+    assert len(lines) == 1 and seen.remembered == 0
+
+
+def test_a_match_value_that_changed_is_found_under_the_new_one(world: MakeWorld, seen: Seen) -> None:
+    """a:n=2, where n is what records are matched by: a row with n=2 in b is a duplicate, one with n=1 is not."""
+    w = world(FIELDS, match=((1,),))
+    w.load(n=1, p=1)
+    w.settle()
+    w.edit("a1", n=2)
+    w.settle()
+    assert w.all() == [2, 2] and seen.remembered == 0
+    w.create("b", n=2, p=5)
+    w.settle()
+    assert w.kinds() == ["duplicate"] and w.column("a") == [2]
+    w.create("b", n=1, p=6)
+    w.settle()
+    assert w.column("a") == [1, 2]
+
+
+def test_what_a_lost_transaction_had_taken_is_wanted_still(world: MakeWorld) -> None:
+    """a:n=2 on a thing and on a part; b takes the first and is cut off at the second: nothing landed there."""
+    w = family(world, "restrict")
+    part = next(iter(w.systems["a"].rows("part")))
+    w.edit("a1", n=2)
+    w.edit(part, n=2, entity="part")
+    b = w.systems["b"]
+    begin = b.begin
+
+    def cut(fence: Any) -> Any:
+        transaction = begin(fence)
+        apply = transaction.apply
+
+        def once(entity: str, writes: Any) -> Any:
+            if entity == "part":
+                raise Unreachable(Problem("unreachable", "cut off", system="b"))
+            return apply(entity, writes)
+
+        transaction.apply = once
+        return transaction
+
+    b.begin = cut  # type: ignore[method-assign]
+    w.round()
+    b.begin = begin  # type: ignore[method-assign]
+    assert w.get("b1") == 1
+    w.settle()
+    assert (w.column("b"), w.column("b", "n", "part")) == ([2], [2])
 
 
 @pytest.mark.parametrize("point", ["decided", "applied:b", "recorded"])

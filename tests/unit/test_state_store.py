@@ -14,6 +14,7 @@ import pytest
 from config.records import Value
 from state.ports import (
     Decided,
+    Edited,
     Frozen,
     Image,
     Journal,
@@ -381,6 +382,51 @@ def test_children_follow_the_agreed_reference(store: Store, path: Path) -> None:
     record.version = version(D, "N1")
     with pytest.raises(ValueError, match=r"order\.customer speaks of record d"):
         store.commit(Decided(3, 12, records=[record]))
+
+
+# --- plain records ---------------------------------------------------------------------------------------------------
+
+
+def test_a_plain_record_is_told_and_written_in_short(store: Store) -> None:
+    store.commit(Decided(1, 10, records=[customer(A, "Acme", crm="1", erp="E1"), customer(B, "B", crm="2")]))
+    found = store.plain("customer", "crm", ["1", "2", "3"], ["erp"])
+    assert list(found) == ["1"]
+    assert found["1"][:-1] == (
+        A,
+        {"crm": "1", "erp": "E1"},
+        version("Acme", None),
+        {"crm": ("Acme", None), "erp": ("Acme", None)},
+        {"crm": 5, "erp": 5},
+    )
+    new = version("ACME", None, stamp=9)
+    edited = Edited(found["1"], new, {"crm": ("acme", None), "erp": ("ACME", None)}, ("erp",))
+    store.commit(Decided(2, 11, edited=[edited], writing=("erp",), journal=[line(A)]))
+    record = load(store, A)
+    stands = new.values, new.stamps, 11
+    assert record.version == new
+    assert record.images == {"crm": Image(("acme", None), *stands), "erp": Image(("ACME", None), *stands)}
+    store.settle("erp", landed=False)
+    assert load(store, A).images == {"crm": Image(("acme", None), *stands), "erp": image("Acme", None)}
+    assert store.plain("customer", "crm", ["1"], ["erp"]) == {}, "erp stands for what was agreed before"
+
+
+@pytest.mark.parametrize("what", ["frozen", "stale", "gone", "held", "other version", "no image", "nothing agreed"])
+def test_what_is_no_plain_record(store: Store, what: str) -> None:
+    record = customer(A, "Acme", crm="1", erp="E1")
+    if what == "frozen":
+        record.frozen["name"] = Frozen({}, {}, {}, "r1")
+    elif what == "stale":
+        record.stale["crm", "name"] = [Replaced("Acme", 1)]
+    elif what in ("gone", "held"):
+        record.links["erp"] = Link("E1", what)
+    elif what == "other version":
+        record.images["erp"] = image("Acme", None, stamp=4)
+    elif what == "no image":
+        del record.images["erp"]
+    else:
+        record.version = None
+    store.commit(Decided(1, 10, records=[record, customer(B, "B", crm="2", erp="E2")]))
+    assert list(store.plain("customer", "crm", ["1", "2"], ["erp"])) == ["2"]
 
 
 # --- open transactions -----------------------------------------------------------------------------------------------
