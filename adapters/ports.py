@@ -50,7 +50,9 @@ class Capture(Protocol):
     def changes(self, position: bytes | None, limit: int) -> Batch:
         """Up to `limit` distinct records that changed behind `position`. May repeat; misses nothing that is committed.
 
-        Own writes whose effect the agent already holds (see `Transaction`) need not appear.
+        Own writes whose effect the agent already holds (see `Transaction`) need not appear. `Batch.complete` says of
+        entities with watermark capture up to when all is seen, by which proof or assumption; those that have more to
+        give are left out.
         """
         ...
 
@@ -163,6 +165,11 @@ class System(Reader, Capture, Protocol):
 
     def check(self) -> list[Problem]:
         """What would keep `prepare` or `run` from working: privileges, settings, expressions. Reads only."""
+        ...
+
+    def notes(self) -> list[Problem]:
+        """What is worth knowing and keeps nothing from working: a right that would make a proof of an assumption,
+        rows that capture does not see. Reads only; may count rows."""
         ...
 
     def prepared(self) -> list[Problem]:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from adapters.convert import EPOCH, to_bool, to_datetime, to_decimal, to_int, to_text
+from config.errors import Problem
 from config.records import Column, Raw, Stamp, Table, Value
 
 SQL = "sql:"
@@ -90,3 +91,19 @@ def to_stamp(moment: datetime) -> Stamp:
     """Microseconds since 1970 of an aware date-time."""
     passed = moment - EPOCH
     return (passed.days * 86_400 + passed.seconds) * 1_000_000 + passed.microseconds
+
+
+def unstamped(table: Table, count: int) -> Problem:
+    """Rows that watermark capture does not see."""
+    what = "1 row" if count == 1 else f"{count:,} rows"
+    message = (
+        f"{what} of {table.name} {'has' if count == 1 else 'have'} no `modified`: edits are seen by the sweep only"
+    )
+    hint = 'let `modified` fall back on another column, as in "sql:coalesce(changed, created)"'
+    return Problem("no-stamp", message, hint, system=table.system, entity=table.entity)
+
+
+def unproven(system: str, grant: str) -> Problem:
+    """The account may not see what others do."""
+    message = "the account may not see the transactions of others: what commits later than `overlap` may be missed"
+    return Problem("sessions-hidden", message, f"run as an administrator: {grant}", system=system)

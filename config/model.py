@@ -101,7 +101,8 @@ class SystemOptions(Options):
     write: v.Switch = True
     """`false`: read, never written; a pilot starts there."""
     overlap: v.Duration = 5 * SECOND
-    """Watermark only: how far back each poll looks again, for transactions that commit late."""
+    """Watermark only: how much older a row's stamp may be than its transaction (the application's clock); where the
+    account may not see open transactions (`accord check` says so), how late a row may commit."""
     lock_timeout: v.Duration = 5 * SECOND
     """How long a statement of Accord's may wait for a lock."""
     statement_timeout: v.Duration = 60 * SECOND

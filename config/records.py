@@ -50,16 +50,26 @@ class Change(NamedTuple):
     op: Op = Op.LOOK
 
 
+class Complete(NamedTuple):
+    """Up to when a capture has missed nothing: all that was changed earlier, as its stamp says, has been handed out."""
+
+    at: Stamp
+    assumed: str = ""  # what it rests on where it cannot be proved, and what to do about it
+    held_by: str = ""  # what keeps it from being later: `session 4711 of shop, open for 42 s`
+
+
 class Batch(NamedTuple):
     """What a capture hands over: distinct records, and the position behind them.
 
     `position` is opaque and goes back to the same capture: stored by the state with the round, then acknowledged.
     `more` says that the source has further changes waiting now.
+    `complete` by entity, where a capture can say it; a change log without more to give is complete up to this call.
     """
 
     changes: list[Change]
     position: bytes | None
     more: bool
+    complete: Mapping[str, Complete] = {}
 
 
 class Reading(NamedTuple):

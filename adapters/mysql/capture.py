@@ -10,12 +10,10 @@ from adapters.convert import MYSQL
 from adapters.keys import normal
 from adapters.mysql.connection import Session
 from adapters.mysql.objects import LOST
-from adapters.mysql.reader import beyond
-from adapters.mysql.sql import chunks, literal, quote, values
+from adapters.mysql.sql import chunks, literal, values
 from adapters.mysql.tables import Bound
-from adapters.watermark import Mark
 from config.errors import Halt, Problem
-from config.records import Change, Key, Op, Raw
+from config.records import Change, Key, Op
 
 OPS = {"I": Op.INSERT, "U": Op.UPDATE, "D": Op.DELETE}
 Ranges = list[tuple[int, int]]
@@ -105,40 +103,3 @@ def drop_echo(session: Session, changes: str, bound: Bound, keys: Sequence[Key])
             f" ON c.tbl = {literal(bound.tag)}"
             " AND c.`key` = CONVERT(s.accord_k USING utf8mb4) COLLATE utf8mb4_nopad_bin WHERE c.own = 1"
         )
-
-
-class Marks:
-    """A table in the order of (modified, key), for watermark capture. Within one snapshot of `session`."""
-
-    def __init__(self, session: Session, bound: Bound) -> None:
-        assert bound.modified is not None
-        self._session = session
-        self._bound = bound
-        self._at = bound.modified
-        keys = [f"t.{quote(c.name)}" for c in bound.table.key]
-        self._select = f"SELECT {self._at}, {', '.join(keys)} FROM {bound.sql} t WHERE {self._at} IS NOT NULL"
-        self._order = [self._at, *keys]
-
-    def newest(self) -> Mark | None:
-        order = ", ".join(f"{name} DESC" for name in self._order)
-        return next(iter(self._marks(f" ORDER BY {order} LIMIT 1")), None)
-
-    def after(self, mark: Mark | None, limit: int) -> list[Mark]:
-        where = "" if mark is None else f" AND {self._behind(mark)}"
-        return self._marks(f"{where} ORDER BY {', '.join(self._order)} LIMIT {int(limit)}")
-
-    def between(self, low: Raw, mark: Mark) -> list[Mark]:
-        where = f" AND {self._at} >= {literal(low)} AND {self._at} <= {literal(mark.at)} AND NOT ({self._behind(mark)})"
-        return self._marks(f"{where} ORDER BY {', '.join(self._order)}")
-
-    def earlier(self, at: Raw, by: int) -> Raw:
-        found = self._session.query(f"SELECT CAST({literal(at)} AS DATETIME(6)) - INTERVAL {int(by)} MICROSECOND")
-        value: Raw = found[0][0]
-        return value
-
-    def _behind(self, mark: Mark) -> str:
-        at = f"{self._at} > {literal(mark.at)}"
-        return f"{self._at} >= {literal(mark.at)} AND ({at} OR ({beyond(self._bound, mark.key)}))"
-
-    def _marks(self, rest: str) -> list[Mark]:
-        return [Mark(at, self._bound.key(key)) for at, *key in self._session.query(self._select + rest)]

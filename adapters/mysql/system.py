@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy.exc
 
 from adapters import watermark
-from adapters.mysql import capture, links, objects, reader
+from adapters.mysql import capture, horizon, links, objects, reader
 from adapters.mysql.check import DENIED, Check, account
 from adapters.mysql.connection import Session
 from adapters.mysql.describe import reflector
@@ -19,8 +19,11 @@ from adapters.mysql.origin import origin
 from adapters.mysql.sql import literal, qualified
 from adapters.mysql.tables import Bound
 from adapters.mysql.transaction import MariaTransaction, taken
+from adapters.mysql.watermark import Marks
 from adapters.origin import Origin
+from adapters.polled import Tables
 from adapters.ports import Decoder
+from adapters.rows import unproven, unstamped
 from config.errors import AccordError, Halt, Problem, Transient
 from config.records import (
     Batch,
@@ -53,6 +56,8 @@ class MariaSystem:
         self._writer = Session(config, mark=self._names.mark)
         self._reflector = reflector(config, self._session)
         self._bounds: dict[str, Bound] = {}
+        self._tables = Tables({}, 0)
+        self._horizon = horizon.Horizon(self._session)
         self._offset: Stamp = 0
 
     # --- tables ------------------------------------------------------------------------------------------------------
@@ -82,6 +87,8 @@ class MariaSystem:
 
     def bind(self, tables: Sequence[Table]) -> None:
         self._bounds = {t.entity: Bound(t, self._session, self._names.database) for t in tables}
+        polled = {e: Marks(self._session, b) for e, b in self._bounds.items() if b.polled}
+        self._tables = Tables(polled, self._config.overlap)
 
     def decoders(self, entity: str) -> tuple[Decoder | None, ...]:
         return self._bounds[entity].decoders
@@ -148,18 +155,24 @@ class MariaSystem:
         places = watermark.unpack(position)
         held = capture.load(places.log)
         found, ids, more = self._from_log(held, limit)
-        marks = dict(places.marks)
-        for entity, bound in self._bounds.items():
-            if bound.table.capture != "watermark" or bound.modified is None:
-                continue
-            if limit - len(found) <= 0:
-                more = True
-                break
-            page, marks[entity] = self._from_marks(bound, marks.get(entity), limit - len(found))
-            found += watermark.changes(entity, page)
-            more = more or page.more
+        with self._polling():
+            polled = self._tables.changes(places.marks, self._horizon.look, limit - len(found), self._offset)
         log = capture.dump(ids or held)
-        return Batch(found, watermark.pack(watermark.Places(log, marks)), more)
+        position = watermark.pack(watermark.Places(log, polled.marks))
+        return Batch(found + polled.changes, position, more or polled.more, polled.complete)
+
+    @contextmanager
+    def _polling(self) -> Iterator[None]:
+        """One transaction, in which our own look shows; each statement sees what is committed by then."""
+        if not self._tables:
+            yield
+            return
+        self._session.query(horizon.BEGIN)
+        try:
+            yield
+        finally:
+            if self._session.open:
+                self._session.query("COMMIT")
 
     def _from_log(self, held: capture.Ranges, limit: int) -> tuple[list[Change], capture.Ranges, bool]:
         tables = objects.by_table(self._bounds.values())
@@ -173,30 +186,6 @@ class MariaSystem:
             message = "Accord's tables are missing."
             raise Halt(Problem("not-prepared", message, "run `accord prepare`", system=self.name))
 
-    def _from_marks(
-        self, bound: Bound, position: watermark.Position | None, limit: int
-    ) -> tuple[watermark.Page, watermark.Position]:
-        source = capture.Marks(self._session, bound)
-        overlap = self._config.overlap
-        # One snapshot: what commits between two of these statements must not count as handed out.
-        with self._snapshot():
-            now = stamp_now()
-            if position is None:
-                begun = watermark.start(source, now, overlap)
-                return watermark.Page([], begun, False), begun
-            page = watermark.following(source, position, limit, now, overlap)
-            return page, page.position
-
-    @contextmanager
-    def _snapshot(self) -> Iterator[None]:
-        self._session.query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        self._session.query(reader.SNAPSHOT)
-        try:
-            yield
-        finally:
-            if self._session.open:
-                self._session.query("COMMIT")
-
     def acknowledge(self, position: bytes | None) -> None:
         held = capture.load(watermark.unpack(position).log)
         if held:
@@ -207,6 +196,16 @@ class MariaSystem:
     def check(self) -> list[Problem]:
         done = not self.prepared()
         return Check(self._session, self._names, list(self._bounds.values()), self.name, done).run()
+
+    def notes(self) -> list[Problem]:
+        polled = [b for b in self._bounds.values() if b.polled]
+        found = []
+        if polled and (grant := horizon.missing_grant(self._session)):
+            found.append(unproven(self.name, grant))
+        for bound in polled:
+            count = int(self._session.query(f"SELECT COUNT(*) FROM {bound.sql} t WHERE {bound.modified} IS NULL")[0][0])
+            found += [unstamped(bound.table, count)] if count else []
+        return found
 
     def prepared(self) -> list[Problem]:
         return objects.problems(self._session, self._names, list(self._bounds.values()), self.name)

@@ -30,6 +30,7 @@ class Bound:
         self.places = [i for i, c in enumerate(table.columns) if c is not None]
         self.single = False  # its stored values differ from what is written: rows are inserted one at a time
         self.captured = table.capture == "trigger"
+        self.polled = table.capture == "watermark" and table.modified is not None
         self._archived = rows.archived(table)
         self.stamp = rows.modified_stamp(table)
         self.decoders = tuple(self._decoder(i) for i in range(len(table.columns)))

@@ -10,6 +10,7 @@ from typing import Any
 
 from adapters.origin import Origin
 from adapters.ports import Decoder, Transaction
+from adapters.postgresql import horizon
 from adapters.postgresql.bound import Bound
 from adapters.postgresql.capture import Capture
 from adapters.postgresql.check import Check
@@ -21,7 +22,7 @@ from adapters.postgresql.reading import Reader
 from adapters.postgresql.session import Session
 from adapters.postgresql.sql import array, literal, own
 from adapters.postgresql.transaction import PostgresTransaction, taken
-from adapters.postgresql.watermark import Watermark
+from adapters.rows import unproven, unstamped
 from config.errors import Halt, Problem, Transient
 from config.records import Batch, Crosswalk, Fence, Gid, Key, Reading, Stamp, Table, TableInfo, Value
 
@@ -69,12 +70,7 @@ class PostgresSystem:
         self._capture = self._captures()
 
     def _captures(self) -> Capture:
-        watermark = Watermark(self._session, self._config.overlap)
-        return Capture(list(self._bounds.values()), self._log, watermark, self._stamped)
-
-    def _stamped(self, bound: Bound) -> tuple[str, str]:
-        assert bound.modified is not None, f"{bound.entity}: watermark capture needs `modified`"
-        return bound.modified, bound.modified_type(self._session)
+        return Capture(list(self._bounds.values()), self._log, self._session, self._config.overlap)
 
     def decoders(self, entity: str) -> tuple[Decoder | None, ...]:
         return self._bounds[entity].decoders
@@ -113,7 +109,7 @@ class PostgresSystem:
         return origin(self._session, self._config.target, self._objects(), list(self._bounds.values()))
 
     def changes(self, position: bytes | None, limit: int) -> Batch:
-        return self._capture.changes(position, limit)
+        return self._capture.changes(position, limit, self._offset)
 
     def acknowledge(self, position: bytes | None) -> None:
         self._capture.acknowledge(position)
@@ -122,6 +118,16 @@ class PostgresSystem:
 
     def check(self) -> list[Problem]:
         return Check(self._session, self._prefix, list(self._bounds.values()), not self.prepared()).run()
+
+    def notes(self) -> list[Problem]:
+        polled = [b for b in self._bounds.values() if b.table.capture == "watermark" and b.modified is not None]
+        found = []
+        if polled and (grant := horizon.missing_grant(self._session)):
+            found.append(unproven(self.name, grant))
+        for bound in polled:
+            count = self._session.query(f"SELECT count(*) FROM {bound.name} t WHERE {bound.modified} IS NULL")[0][0]
+            found += [unstamped(bound.table, count)] if count else []
+        return found
 
     def prepared(self) -> list[Problem]:
         found = [*self._missing_tables(), *self._missing_triggers()]

@@ -1,94 +1,94 @@
-"""Capture by polling each table's `modified`, for databases in which Accord may make no triggers.
+"""A table in the order of (modified, key), for watermark capture (`adapters.watermark`).
 
-A poll takes the rows at or above a low mark and leaves out those that it has handed out already in this very version
-(`xmin` tells: two edits within one second have the same stamp). The low mark never passes the start of the oldest
-open transaction, less the overlap: that transaction may still commit rows stamped with its start (I11). Rows above
-the low mark are taken at once all the same, so a dump that runs all night delays nothing.
-
-A position says what was handed out. It grows with what lies above the low mark; beyond `REMEMBERED` rows it is
-kept in memory only, and a new process looks at those rows once more, which is harmless.
+A row's version is its `xmin`, the number of the transaction that wrote it: it tells two edits with one stamp apart.
+Views and foreign tables have none; there it is the content of the mapped columns.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from datetime import timedelta
+from functools import cached_property
+from zoneinfo import ZoneInfo
 
+from adapters.convert import EPOCH
+from adapters.local import lowest
 from adapters.postgresql.bound import Bound
-from adapters.postgresql.session import Rows, Session
-from adapters.postgresql.sql import literal, quote
-from config.records import Key, Stamp
+from adapters.postgresql.session import Session
+from adapters.postgresql.sql import cast, quote
+from adapters.rows import modified_stamp
+from adapters.watermark import Mark
+from config.records import Key, Raw, Stamp
 
-REMEMBERED = 2000
-# The start of the oldest transaction that may still write, prepared ones included; NULL where the account does not
-# see what others do.
-OLDEST = """
-SELECT CASE WHEN pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') THEN
-    least(
-        (SELECT min(xact_start) FROM pg_stat_activity
-         WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'),
-        (SELECT min(prepared) FROM pg_prepared_xacts WHERE database = current_database()),
-        clock_timestamp())
-    END
-"""
+ELSEWHERE = {"m": "a materialized view: its rows show when it is refreshed", "f": "a foreign table"}
 
 
-class Mark(NamedTuple):
-    """How far one table has been polled: the low mark as the database spells it (None: from the beginning), and what
-    has been handed out at or above it, key -> version."""
+class Polled:
+    def __init__(self, session: Session, bound: Bound) -> None:
+        assert bound.modified is not None, f"{bound.entity}: watermark capture needs `modified`"
+        self._session, self._bound, self._at = session, bound, bound.modified
+        self._keys = [f"t.{quote(c.name)}" for c in bound.table.key]
+        self._order = ", ".join([self._at, *self._keys])
+        self.moment = modified_stamp(bound.table)
 
-    low: str | None
-    seen: dict[Key, str]
+    @cached_property
+    def _kind(self) -> str:
+        text = "SELECT c.relkind::text FROM pg_class c WHERE c.oid = to_regclass($1)"
+        return str(next(iter(self._session.query(text, [self._bound.name])), ("r",))[0])
 
+    @property
+    def exact(self) -> bool:
+        return self._kind in "rp"
 
-class Watermark:
-    def __init__(self, session: Session, overlap: Stamp) -> None:
-        self._session = session
-        self._overlap = overlap
+    @property
+    def assumed(self) -> str:
+        what = ELSEWHERE.get(self._kind)
+        return f"{self._bound.table.name} is {what}" if what else ""
 
-    def start(self, bound: Bound, stamp: str, type: str) -> Mark:
-        """Where to begin when a scan has seen everything: what is visible now is not handed out, what comes late is."""
-        horizon = self._horizon(type, bound.table.timezone)
-        low = self._session.query(f"SELECT least(max({stamp}), {horizon})::text FROM {bound.name} t")[0][0]
-        if low is None:
-            return Mark(None, {})
-        rows = self._rows(bound, stamp, type, low, None)
-        return Mark(low, {bound.key(row): row[bound.width] for row in rows})
+    @cached_property
+    def _selected(self) -> str:
+        version = "t.xmin::text" if self.exact else f"md5(ROW({self._bound.raws})::text)"
+        return f"SELECT {self._bound.keys}, {self._at}::text, {version} FROM {self._bound.name} t"
 
-    def poll(self, bound: Bound, stamp: str, type: str, mark: Mark, limit: int) -> tuple[list[Key], Mark, bool]:
-        """Up to `limit` keys that are new since `mark`, the mark behind them, and whether more is waiting."""
-        size = len(mark.seen) + limit + 1
-        rows = self._rows(bound, stamp, type, mark.low, size)
-        taken: list[tuple[Key, str, str, bool]] = []
-        keys: list[Key] = []
-        for row in rows:
-            key, (version, spelled, above) = bound.key(row), row[bound.width : bound.width + 3]
-            if mark.seen.get(key) != version:
-                if len(keys) == limit:
-                    break
-                keys.append(key)
-            taken.append((key, version, spelled, above))
-        if not taken:
-            return [], mark, bool(rows)
-        _, _, last, above = taken[-1]
-        low = rows[0][-1] if above else last
-        seen = {k: v for k, v, spelled, high in taken if (high if above else spelled == last)}
-        return keys, Mark(low, seen), len(taken) < len(rows) or len(rows) == size
+    @cached_property
+    def _type(self) -> str:
+        return self._bound.modified_type(self._session)
 
-    def _rows(self, bound: Bound, stamp: str, type: str, low: str | None, size: int | None) -> Rows:
-        """Key columns, version, stamp, whether the stamp is at or above the horizon, and the horizon."""
-        where = f"{stamp} >= $1" if low is not None else f"{stamp} IS NOT NULL"
-        order = ", ".join(f"t.{quote(c.name)}" for c in bound.table.key)
-        return self._session.query(
-            f"WITH h AS MATERIALIZED (SELECT {self._horizon(type, bound.table.timezone)} AS accord_h)"
-            f" SELECT {bound.keys}, t.xmin::text, {stamp}::text, {stamp} >= h.accord_h, h.accord_h::text"
-            f" FROM {bound.name} t, h WHERE {where} ORDER BY {stamp}, {order}"
-            + (f" LIMIT {size}" if size is not None else ""),
-            [low] if low is not None else [],
-        )
+    def newest(self) -> Mark | None:
+        order = ", ".join(f"{part} DESC" for part in [self._at, *self._keys])
+        return next(iter(self._rows(f"WHERE {self._at} IS NOT NULL ORDER BY {order} LIMIT 1", [])), None)
 
-    def _horizon(self, type: str, timezone: str) -> str:
-        """SQL: all that is stamped below it has been committed, or never will be; in the type of the stamps."""
-        oldest = f"(coalesce(({OLDEST}), clock_timestamp()) - interval '{self._overlap} microseconds')"
-        if type == "timestamp with time zone":
-            return oldest
-        return f"({oldest} AT TIME ZONE {literal(timezone)})::{type}"
+    def after(self, mark: Mark | None, limit: int) -> list[Mark]:
+        if mark is None:
+            return self._rows(f"WHERE {self._at} IS NOT NULL ORDER BY {self._order} LIMIT {int(limit)}", [])
+        where = self._compare(">", 1)
+        return self._rows(f"WHERE {where} ORDER BY {self._order} LIMIT {int(limit)}", self._values(mark.at, mark.key))
+
+    def between(self, low: Raw, behind: Mark | None, top: Mark, limit: int) -> list[Mark]:
+        given = self._values(top.at, top.key)
+        where = self._compare("<=", 1)
+        if behind is None:
+            where += f" AND {self._at} >= ${len(given) + 1}::{self._type}"
+            given.append(str(low))
+        else:
+            where += f" AND {self._compare('>', len(given) + 1)}"
+            given += self._values(behind.at, behind.key)
+        return self._rows(f"WHERE {where} ORDER BY {self._order} LIMIT {int(limit)}", given)
+
+    def spell(self, at: Stamp, like: Raw) -> Raw:
+        if self._type == "timestamp with time zone":
+            return f"{EPOCH + timedelta(microseconds=at):%Y-%m-%d %H:%M:%S.%f}+00"
+        moment = lowest(at, ZoneInfo(self._bound.table.timezone))
+        return f"{moment:%Y-%m-%d %H:%M:%S.%f}"[: 10 if self._type == "date" else None]
+
+    def _compare(self, sign: str, first: int) -> str:
+        given = [f"${first}::{self._type}"]
+        given += [cast(f"${first + 1 + i}", c) for i, c in enumerate(self._bound.table.key)]
+        return f"({self._order}) {sign} ({', '.join(given)})"
+
+    def _values(self, at: Raw, key: Key) -> list[str | None]:
+        return [str(at), *(column[0] for column in self._bound.split([key]))]
+
+    def _rows(self, rest: str, given: list[str | None]) -> list[Mark]:
+        bound = self._bound
+        rows = self._session.query(f"{self._selected} {rest}", given)
+        return [Mark(row[bound.width], bound.key(row), row[-1]) for row in rows]

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import time
-from datetime import datetime, timedelta
-from zoneinfo import ZoneInfo
-
 from adapters import watermark
-from adapters.convert import EPOCH, SQLITE, encoder, to_datetime
+from adapters.convert import SQLITE
 from adapters.keys import normal
-from adapters.rows import modified_column
+from adapters.polled import Tables
 from adapters.sqlite.bound import Bound
+from adapters.sqlite.horizon import Horizon
 from adapters.sqlite.objects import Names
 from adapters.sqlite.session import Row, Session
-from adapters.sqlite.sql import quote
-from adapters.watermark import Mark, Places
-from config.records import Batch, Change, Key, Op, Raw, Stamp
-
-
-def now() -> Stamp:
-    return time.time_ns() // 1000
+from adapters.sqlite.watermark import Modified
+from adapters.watermark import Places
+from config.records import Batch, Change, Key, Op
 
 
 class Log:
@@ -81,74 +74,17 @@ def _pack(low: int, high: int) -> bytes:
     return f"{low}-{high}".encode() if high else b""
 
 
-class Modified:
-    """One table's rows in the order of (modified, key)."""
-
-    def __init__(self, session: Session, bound: Bound) -> None:
-        self._session = session
-        self._bound = bound
-        self._at = bound.modified
-        self._parts = [str(self._at), *(f"t.{quote(c.name)}" for c in bound.table.key)]
-        self._order = ", ".join(self._parts)
-
-    def newest(self) -> Mark | None:
-        order = ", ".join(f"{part} DESC" for part in self._parts)
-        rows = self._marks(f"ORDER BY {order} LIMIT 1", ())
-        return rows[0] if rows else None
-
-    def after(self, mark: Mark | None, limit: int) -> list[Mark]:
-        condition = ""
-        parameters: tuple[object, ...] = ()
-        if mark is not None:
-            condition = f"AND {self._compare('>')} "
-            parameters = (mark.at, *self._bound.key_params(mark.key))
-        return self._marks(f"{condition}ORDER BY {self._order} LIMIT ?", (*parameters, limit))
-
-    def between(self, low: Raw, mark: Mark) -> list[Mark]:
-        parameters = (low, mark.at, *self._bound.key_params(mark.key))
-        return self._marks(f"AND {self._at} >= ? AND {self._compare('<=')} ORDER BY {self._order}", parameters)
-
-    def earlier(self, at: Raw, by: int) -> Raw:
-        """In the spelling of `at`: texts are compared as texts."""
-        table = self._bound.table
-        column = modified_column(table)
-        assert column is not None
-        zone = ZoneInfo("UTC" if column.zoned else table.timezone)
-        try:
-            moment = to_datetime(at, zone)
-        except ValueError:
-            return at
-        earlier: Raw = encoder(column, "datetime", table, SQLITE, at)(_minus(moment, by))
-        return earlier
-
-    def _compare(self, sign: str) -> str:
-        marks = ", ".join("?" * (self._bound.width + 1))
-        return f"({self._order}) {sign} ({marks})"
-
-    def _marks(self, rest: str, parameters: tuple[object, ...]) -> list[Mark]:
-        bound = self._bound
-        text = (
-            f"SELECT {bound.key_sql}, {self._at} FROM {bound.sql} t WHERE {self._at} IS NOT NULL AND {bound.addressed} "
-        )
-        return [Mark(row[-1], bound.key(row)) for row in self._session.query(text + rest, parameters)]
-
-
-def _minus(moment: datetime, by: int) -> datetime:
-    return max(EPOCH, moment - timedelta(microseconds=by))
-
-
 class Captures:
     """Both kinds under one position."""
 
-    def __init__(self, session: Session, names: Names, bounds: dict[str, Bound], overlap: int) -> None:
+    def __init__(self, session: Session, writer: Session, names: Names, bounds: dict[str, Bound], overlap: int) -> None:
         by_table: dict[str, list[Bound]] = {}
         for bound in bounds.values():
             if bound.captured:
                 by_table.setdefault(bound.table.name, []).append(bound)
-        self._session = session
         self.log = Log(session, names, by_table) if by_table else None
-        self._modified = {e: Modified(session, b) for e, b in bounds.items() if not b.captured}
-        self._overlap = overlap
+        self._tables = Tables({e: Modified(session, b) for e, b in bounds.items() if not b.captured}, overlap)
+        self._horizon = Horizon(session, writer)
 
     def changes(self, position: bytes | None, limit: int) -> Batch:
         places = watermark.unpack(position)
@@ -156,23 +92,9 @@ class Captures:
         log, more = b"", False
         if self.log is not None:
             found, log, more = self.log.changes(limit)
-        marks = dict(places.marks)
-        for entity in self._modified:
-            if entity in marks and len(found) >= limit:
-                more = True  # maybe: the next call looks
-                continue
-            page = self._page(entity, marks.get(entity), limit - len(found))
-            found += watermark.changes(entity, page)
-            marks[entity], more = page.position, more or page.more
-        return Batch(found, watermark.pack(Places(log, marks)), more)
-
-    def _page(self, entity: str, position: watermark.Position | None, limit: int) -> watermark.Page:
-        """In one snapshot: what commits between two of these statements must not count as handed out."""
-        source = self._modified[entity]
-        with self._session.snapshot():
-            if position is None:
-                return watermark.Page([], watermark.start(source, now(), self._overlap), False)
-            return watermark.following(source, position, limit, now(), self._overlap)
+        polled = self._tables.changes(places.marks, self._horizon.look, limit - len(found), 0)
+        marks = watermark.pack(Places(log, polled.marks))
+        return Batch(found + polled.changes, marks, more or polled.more, polled.complete)
 
     def acknowledge(self, position: bytes | None) -> None:
         places = watermark.unpack(position)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -87,6 +88,7 @@ class Session:
     def __init__(self, system: str, path: Path, lock_timeout: int) -> None:
         self.system = system
         self.path = path
+        self.alone = 0  # when this connection last took the lock by `writing`: nobody else was writing (µs)
         self._seconds = lock_timeout / 1_000_000
         self._connection: sqlite3.Connection | None = None
 
@@ -135,6 +137,7 @@ class Session:
     def writing(self) -> Iterator[None]:
         """One short transaction of our own: all or nothing."""
         self.query("BEGIN IMMEDIATE")
+        self.alone = time.time_ns() // 1000
         try:
             yield
             self.query("COMMIT")

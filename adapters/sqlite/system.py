@@ -8,6 +8,7 @@ from typing import Any
 
 from adapters.origin import Origin
 from adapters.ports import Decoder, Transaction
+from adapters.rows import unstamped
 from adapters.sqlite import objects, reader
 from adapters.sqlite.bound import Bound
 from adapters.sqlite.capture import Captures
@@ -33,7 +34,7 @@ class SqliteSystem:
         self._writer = Session(self.name, path, config.lock_timeout)
         self._describer = Describer(self._session)
         self._bounds: dict[str, Bound] = {}
-        self._captures = Captures(self._session, self._names, {}, 0)
+        self._captures = Captures(self._session, self._writer, self._names, {}, 0)
 
     # --- tables ------------------------------------------------------------------------------------------------------
 
@@ -45,7 +46,7 @@ class SqliteSystem:
 
     def bind(self, tables: Sequence[Table]) -> None:
         self._bounds = {table.entity: Bound(table) for table in tables}
-        self._captures = Captures(self._session, self._names, self._bounds, self._config.overlap)
+        self._captures = Captures(self._session, self._writer, self._names, self._bounds, self._config.overlap)
 
     def decoders(self, entity: str) -> tuple[Decoder | None, ...]:
         return self._bounds[entity].decoders
@@ -108,6 +109,15 @@ class SqliteSystem:
 
     def check(self) -> list[Problem]:
         return list(check(self._session, list(self._bounds.values())))
+
+    def notes(self) -> list[Problem]:
+        found = []
+        for bound in self._bounds.values():
+            if not bound.captured:
+                text = f"SELECT count(*) FROM {bound.sql} t WHERE {bound.modified} IS NULL"
+                count = self._session.query(text)[0][0]
+                found += [unstamped(bound.table, count)] if count else []
+        return found
 
     def prepared(self) -> list[Problem]:
         present = {made.name: made for made in self._present()}

@@ -129,7 +129,10 @@ class Checked:
     def _system(self, name: str, system: System, binding: Binding) -> None:
         tables = [e.tables[name] for e in binding.entities.values() if name in e.tables]
         system.bind(tables)
-        self.todo += system.check()
+        wrong = system.check()
+        self.todo += wrong
+        if not wrong:
+            self.notes += system.notes()
         self._fence(name, system)
         # Triggers are made for all tables together: what is there can be judged only when all are known.
         if binding.problems or self.unreachable:

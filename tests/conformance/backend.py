@@ -77,6 +77,11 @@ class Database(Protocol):
         """The adapter under test; `options`: prefix, lock_timeout, overlap (microseconds)."""
         ...
 
+    def blind(self) -> dict[str, Any] | None:
+        """Options for `system` by which its account may not see what other sessions do; that which `system` has else
+        may. None where there are no accounts."""
+        ...
+
     def close(self) -> None:
         """Close every connection and remove the database. Systems opened here are closed too."""
         ...

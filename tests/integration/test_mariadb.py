@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from decimal import Decimal
@@ -11,11 +13,11 @@ from typing import Any
 import pymysql
 import pytest
 
-from adapters.mysql.capture import Marks
+from adapters import horizon
 from adapters.mysql.connection import Session
 from config.errors import Halt, Transient, Unreachable
-from config.records import Landing, WriteKind
-from tests.conformance.factories.mariadb import Maria, MariaDatabase
+from config.records import Batch, Landing, WriteKind
+from tests.conformance.factories.mariadb import Maria, MariaDatabase, run
 from tests.conformance.tables import table
 from tests.conformance.world import World
 from tests.servers import MariaServer
@@ -320,23 +322,90 @@ def test_servers_that_are_not_supported(db: MariaDatabase, version: str) -> None
         session._check_version(fine)
 
 
-def test_what_comes_while_the_watermark_is_set_is_not_lost(db: MariaDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A row that commits between the two looks at the table, behind the newest: the next poll has it."""
+def polled(db: MariaDatabase, **options: Any) -> World:
     world = World(Maria(db.server), db)
+    world.system = db.system(**options)
     world.create("t", {"id": "auto", "name": "text", "changed": "datetime"})
-    db.app("INSERT INTO t (id, changed) VALUES (1, '2026-11-24 10:00:05.000000')")
-    world.bind({"t": ("t", {"name": "name"}, {"capture": "watermark", "modified": "changed"})})
-    between, late = Marks.between, ["INSERT INTO t (id, changed) VALUES (2, '2026-11-24 10:00:04.000000')"]
+    return world.bind({"t": ("t", {"name": "name"}, {"capture": "watermark", "modified": "changed"})})
 
-    def interrupted(*arguments: Any) -> Any:
-        while late:
-            db.app(late.pop())
-        return between(*arguments)
 
-    monkeypatch.setattr(Marks, "between", interrupted)
-    batch = world.system.changes(None, 10)
-    assert batch.changes == [] and late == []
-    assert [c.key for c in world.system.changes(batch.position, 10).changes] == ["2"]
+def poll(world: World, position: bytes | None) -> Batch:
+    """When the server is ready to tell anew what is open."""
+    time.sleep(0.15)
+    return world.system.changes(position, 10)
+
+
+def test_a_statement_that_waits_for_a_tables_lock_stamps_its_row_before_its_transaction(
+    db: MariaDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(horizon, "SLACK", 0)
+    world = polled(db, overlap=0)
+    db.define("CREATE TABLE gate (id INT PRIMARY KEY) ENGINE = InnoDB")
+    position = poll(world, None).position
+    with closing(db.server.connect(db.name)) as holder, closing(db.server.connect(db.name)) as writer:
+        run(holder, "LOCK TABLES gate WRITE", ())
+        writer.begin()
+        text = "INSERT INTO t (id, name, changed) SELECT 2, 'late', UTC_TIMESTAMP(6) FROM (SELECT COUNT(*) FROM gate) g"
+        waiting = threading.Thread(target=run, args=(writer, text, ()))
+        waiting.start()
+        for _ in range(8):  # longer than the second to which InnoDB tells a start
+            db.app("REPLACE INTO t (id, changed) VALUES (1, UTC_TIMESTAMP(6))")
+            batch = poll(world, position)
+            position = batch.position
+            assert [c.key for c in batch.changes] == ["1"]
+        run(holder, "UNLOCK TABLES", ())
+        waiting.join()
+        for _ in range(2):
+            batch = poll(world, position)
+            assert batch.changes == [] and "open for" in batch.complete["t"].held_by
+        writer.commit()
+    assert [c.key for c in poll(world, position).changes] == ["2"]
+
+
+def test_a_prepared_xa_transaction_that_nobody_holds(db: MariaDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(horizon, "SLACK", 0)
+    world = polled(db, overlap=0)
+    position = poll(world, None).position
+    with closing(db.server.connect(db.name)) as session:
+        run(session, "XA START 'x'", ())
+        run(session, "INSERT INTO t (id, name, changed) VALUES (2, 'late', UTC_TIMESTAMP(6))", ())
+        position = poll(world, position).position
+        run(session, "XA END 'x'", ())
+        run(session, "XA PREPARE 'x'", ())
+    for _ in range(8):
+        db.app("REPLACE INTO t (id, changed) VALUES (1, UTC_TIMESTAMP(6))")
+        batch = poll(world, position)
+        position = batch.position
+        assert [c.key for c in batch.changes] == ["1"]
+    assert "prepared XA transaction" in poll(world, position).complete["t"].held_by
+    db.sql("XA COMMIT 'x'")
+    assert [c.key for c in poll(world, position).changes] == ["2"]
+
+
+def test_an_old_copy_of_the_transactions_proves_nothing(db: MariaDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody reads InnoDB's list all the time, so that the server does not renew it: the position stays."""
+    world = polled(db, overlap=0)
+    batch = poll(world, None)
+    before = poll(world, batch.position).complete["t"].at
+    stop = threading.Event()
+
+    def read() -> None:
+        with closing(db.server.connect(db.name)) as session:
+            while not stop.is_set():
+                run(session, "SELECT COUNT(*) FROM information_schema.INNODB_TRX", ())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        time.sleep(0.3)
+        with db.people() as people:
+            people("SELECT COUNT(*) FROM t")
+            held = [poll(world, batch.position).complete["t"].at for _ in range(3)]
+    finally:
+        stop.set()
+        reader.join()
+    assert len(set(held)) == 1
+    assert poll(world, batch.position).complete["t"].at > before
 
 
 # --- check -----------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 
+from adapters import horizon
 from adapters.postgresql.sql import array, literal
 from config.errors import Halt, Transient, Unreachable
 from config.records import Landing, Outcome, WriteKind
@@ -412,25 +413,52 @@ def polled(backend: Backend, db: Any, type: str = "datetime", **options: Any) ->
     return world.bind({"t": ("t", {"name": "name"}, {"capture": "watermark", "modified": "changed", **zone})})
 
 
-def test_a_long_transaction_that_commits_rows_stamped_with_its_start(backend: Backend, db: Any) -> None:
-    """The low mark stays behind the start of the oldest open transaction, however small the overlap."""
-    db.sql(f"GRANT pg_read_all_stats TO {db.agent}")
+def test_a_prepared_transaction(backend: Backend, db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stamps its rows with its start, and is told of by when it was prepared, after others have been seen."""
+    monkeypatch.setattr(horizon, "SLACK", 0)
     world = polled(backend, db, "zoned", overlap=0)
     position = world.system.changes(None, 100).position
-    with closing(db.server.connect(db.name, db.account)) as long:
-        long.execute("BEGIN")
-        long.execute("SELECT now()")
+    with closing(db.server.connect(db.name, db.account)) as session:
+        session.execute("BEGIN")
+        session.execute("INSERT INTO t VALUES (2, 'late', now())")
         db.app("INSERT INTO t VALUES (1, 'fast', clock_timestamp())")
+        position = world.system.changes(position, 100).position
+        session.execute("PREPARE TRANSACTION 'it'")
+    for _ in range(3):
+        db.app("UPDATE t SET changed = clock_timestamp() WHERE id = 1")
         batch = world.system.changes(position, 100)
-        assert [c.key for c in batch.changes] == ["1"]  # taken at once all the same
-        for _ in range(3):
-            batch = world.system.changes(batch.position, 100)
-            assert batch.changes == []
-        long.execute("INSERT INTO t VALUES (2, 'late', now())")
-        long.execute("COMMIT")
-    batch = world.system.changes(batch.position, 100)
-    assert [c.key for c in batch.changes] == ["2"]
-    assert world.system.changes(batch.position, 100).changes == []
+        position = batch.position
+        assert [c.key for c in batch.changes] == ["1"]
+        assert "prepared transaction it, open for" in batch.complete["t"].held_by
+    with closing(db.server.connect(db.name)) as session:
+        session.execute("COMMIT PREPARED 'it'")
+    assert [c.key for c in world.system.changes(position, 100).changes] == ["2"]
+
+
+def test_a_session_that_does_not_tell_of_its_transactions(backend: Backend, db: Any) -> None:
+    world = polled(backend, db)
+    position = world.system.changes(None, 100).position
+    with closing(db.server.connect(db.name)) as session:
+        session.execute("SET track_activities = off")
+        session.execute("BEGIN")
+        assert "track_activities" in world.system.changes(position, 100).complete["t"].assumed
+    assert world.system.changes(position, 100).complete["t"].assumed == ""
+
+
+def test_a_view_has_no_versions_of_its_own(backend: Backend, db: Any) -> None:
+    world = World(backend, db)
+    db.define("CREATE TABLE base (id int PRIMARY KEY, name text, changed timestamp)")
+    db.define("CREATE VIEW t AS SELECT id, name, changed FROM base")
+    db.define("CREATE MATERIALIZED VIEW m AS SELECT id, name, changed FROM base")
+    given = {"capture": "watermark", "modified": "changed", "key": "id", "write": False}
+    world.bind({n: (n, {"name": "name"}, given) for n in ("t", "m")})
+    position = world.system.changes(None, 100).position
+    db.app("INSERT INTO base VALUES (1, 'one', (now() AT TIME ZONE 'UTC')::timestamp(0))")
+    batch = world.system.changes(position, 100)
+    db.app("UPDATE base SET name = 'two'")
+    again = world.system.changes(batch.position, 100)
+    assert [[c.key for c in b.changes] for b in (batch, again)] == [["1"], ["1"]]
+    assert again.complete["t"].assumed == "" and "materialized view" in again.complete["m"].assumed
 
 
 def test_two_edits_with_one_stamp(backend: Backend, db: Any) -> None:

@@ -8,11 +8,9 @@ from collections.abc import Iterator
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from adapters.sqlite.capture import Modified
 from config.errors import Halt, Transient, Unreachable
 from config.records import Landing, WriteKind
 from tests.conformance.factories.sqlite import Sqlite, SqliteDatabase
@@ -224,26 +222,6 @@ def test_both_kinds_of_journal(db: SqliteDatabase, mode: str) -> None:
     assert world.values("customer", "1")["name"] == "Ann"
     transaction.commit()
     assert db.sql("SELECT name FROM customer") == [("Bob",)]
-
-
-def test_what_comes_while_the_watermark_is_set_is_not_lost(db: SqliteDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A row that commits between the two looks at the table, behind the newest: the next poll has it."""
-    world = World(Sqlite(), db)
-    world.create("t", {"id": "auto", "name": "text", "changed": "datetime"})
-    db.sql("PRAGMA journal_mode = WAL")
-    db.app("INSERT INTO t (id, changed) VALUES (1, '2026-11-24 10:00:05.000000')")
-    world.bind({"t": ("t", {"name": "name"}, {"capture": "watermark", "modified": "changed"})})
-    between, late = Modified.between, ["INSERT INTO t (id, changed) VALUES (2, '2026-11-24 10:00:04.000000')"]
-
-    def interrupted(*arguments: Any) -> Any:
-        while late:
-            db.app(late.pop())
-        return between(*arguments)
-
-    monkeypatch.setattr(Modified, "between", interrupted)
-    batch = world.system.changes(None, 10)
-    assert batch.changes == [] and late == []
-    assert [c.key for c in world.system.changes(batch.position, 10).changes] == ["2"]
 
 
 def test_a_reader_that_holds_up_the_commit(db: SqliteDatabase) -> None:

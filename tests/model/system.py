@@ -201,6 +201,9 @@ class MemorySystem(Memory):
     def check(self) -> list[Problem]:
         return []
 
+    def notes(self) -> list[Problem]:
+        return []
+
     def prepared(self) -> list[Problem]:
         return []
 

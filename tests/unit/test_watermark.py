@@ -1,113 +1,320 @@
-"""The rules of watermark capture, on a table in memory: nothing is missed, little is handed out twice."""
+"""The rules of watermark capture, on a database in memory: nothing is missed, little is handed out twice."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters import watermark
-from adapters.watermark import Mark, Places, Position
-from config.records import Raw
+from adapters import remembered, watermark
+from adapters.horizon import SECOND, SLACK, Look, Open
+from adapters.polled import Tables
+from adapters.remembered import Remembered
+from adapters.watermark import Mark, Places, Position, tick
+from config.records import Raw, Stamp
 
-SECOND = 1_000_000
 
+class Database:
+    """One table of (stamp, key, version), and transactions that stamp rows when they like and show them at commit."""
 
-class Rows:
-    """A table of (stamp in microseconds, key)."""
+    exact = True
+    assumed = ""
 
-    def __init__(self, *marks: tuple[int, str]) -> None:
-        self.marks = [Mark(at, key) for at, key in marks]
+    def __init__(self) -> None:
+        self.now = 1000 * SECOND
+        self.rows: dict[str, Mark] = {}
+        self.open: dict[str, tuple[int, list[Mark]]] = {}
+        self.reads: list[int] = []  # how many rows each statement gave
+        self.count = 0
 
-    def add(self, at: int, key: str) -> None:
-        self.marks.append(Mark(at, key))
+    # --- people ------------------------------------------------------------------------------------------------------
+
+    def put(self, key: str, at: int | None = None) -> None:
+        self.count += 1
+        self.rows[key] = Mark(self.now if at is None else at, key, self.count)
+
+    def begin(self, name: str) -> None:
+        self.open[name] = (self.now, [])
+
+    def write(self, name: str, key: str, at: int | None = None) -> None:
+        """Stamped with the start of the transaction, unless something else is said."""
+        begun, rows = self.open[name]
+        self.count += 1
+        rows.append(Mark(begun if at is None else at, key, self.count))
+
+    def commit(self, name: str) -> None:
+        for mark in self.open.pop(name)[1]:
+            self.rows[mark.key] = mark
+
+    # --- the port ----------------------------------------------------------------------------------------------------
+
+    def look(self, before: Look | None = None) -> Look:
+        return Look(self.now, {name: Open(begun, name) for name, (begun, _) in self.open.items()})
+
+    def _sorted(self) -> list[Mark]:
+        return sorted(self.rows.values(), key=lambda m: m[:2])
+
+    def _given(self, rows: list[Mark]) -> list[Mark]:
+        self.reads.append(len(rows))
+        return rows
 
     def newest(self) -> Mark | None:
-        return max(self.marks, default=None)  # type: ignore[type-var]
+        return next(reversed(self._sorted()), None)
 
     def after(self, mark: Mark | None, limit: int) -> list[Mark]:
-        return sorted(m for m in self.marks if mark is None or m > mark)[:limit]  # type: ignore[operator, type-var]
+        return self._given([m for m in self._sorted() if mark is None or m[:2] > mark[:2]][:limit])
 
-    def between(self, low: Raw, mark: Mark) -> list[Mark]:
-        return sorted(m for m in self.marks if m.at >= low and m <= mark)  # type: ignore[operator, type-var]
+    def between(self, low: Raw, behind: Mark | None, top: Mark, limit: int) -> list[Mark]:
+        wanted = [m for m in self._sorted() if m[:2] <= top[:2] and (behind is None or m[:2] > behind[:2])]
+        return self._given([m for m in wanted if behind is not None or m.at >= low][:limit])
 
-    def earlier(self, at: Raw, by: int) -> Raw:
+    def spell(self, at: Stamp, like: Raw) -> Raw:
+        return at
+
+    def moment(self, at: Raw) -> Stamp | None:
         assert isinstance(at, int)
-        return at - by
+        return at
 
 
-def keys(page: watermark.Page) -> list[str]:
-    return [mark.key for mark in page.marks]
+class Poll:
+    """Asks again and again."""
+
+    def __init__(self, database: Database, overlap: int = 0, look: Callable[[Look | None], Look] | None = None) -> None:
+        self.database, self.overlap, self.look = database, overlap, look or database.look
+        self.marks: dict[str, Position] = {}
+        self.restart()
+        self()
+
+    def restart(self) -> None:
+        self.tables = Tables({"t": self.database}, self.overlap)
+
+    def __call__(self, limit: int = 100) -> list[str]:
+        found: list[str] = []
+        more = True
+        while more:
+            polled = self.tables.changes(self.marks, self.look, limit, 0)
+            assert len(polled.changes) <= limit
+            found += [change.key for change in polled.changes]
+            self.marks, more, self.complete = polled.marks, polled.more, polled.complete
+        return found
 
 
-def test_what_stands_there_at_the_start_is_not_new() -> None:
-    rows = Rows((1, "a"), (2, "b"))
-    page = watermark.following(rows, watermark.start(rows, 10, SECOND), 10, 11, SECOND)
-    assert keys(page) == []
+@pytest.fixture
+def database() -> Database:
+    return Database()
 
 
-def test_ties_are_handed_out_across_pages_once() -> None:
-    rows = Rows((5, "z"))
-    position = watermark.start(rows, 0, SECOND)
+def test_what_stands_there_at_the_start_is_not_new(database: Database) -> None:
+    database.put("a")
+    database.put("b")
+    assert Poll(database)() == []
+
+
+def test_ties_are_handed_out_across_pages_once(database: Database) -> None:
+    database.put("z")
+    poll = Poll(database)
+    database.now += 10 * SECOND
     for n in range(7):
-        rows.add(100, f"k{n}")
+        database.put(f"k{n}")
+    assert poll(limit=3) == [f"k{n}" for n in range(7)]
+    assert poll(limit=3) == []
+
+
+def test_a_late_commit_is_found_without_any_overlap(database: Database) -> None:
+    """Others have committed meanwhile, and have been taken at once; it may even have written nothing at the look."""
+    poll = Poll(database)
+    database.begin("late")
+    for n in range(50):
+        database.now += 60 * SECOND
+        database.put(f"k{n}")
+        assert poll() == [f"k{n}"]
+    database.write("late", "l")
+    database.commit("late")
+    assert poll() == ["l"]
+    assert poll() == []
+
+
+def test_an_open_transaction_delays_nothing_and_costs_nothing_until_it_ends(database: Database) -> None:
+    poll = Poll(database)
+    database.begin("dump")
+    for n in range(500):
+        database.now += 60 * SECOND
+        database.put(f"k{n:03}")
+        assert poll() == [f"k{n:03}"]
+    assert poll.complete["t"].at == 1000 * SECOND - SLACK
+    assert poll.complete["t"].held_by == "dump, open for 8 h"
+    assert max(database.reads) <= 2
+    database.commit("dump")
+    assert poll() == []  # read again, all of it, and handed out once
+    assert max(database.reads) >= 499
+    assert poll.complete["t"].at == database.now - SLACK and poll.complete["t"].held_by == ""
+
+
+def test_a_process_that_starts_from_a_position_misses_nothing(database: Database) -> None:
+    poll = Poll(database)
+    database.begin("late")
+    database.write("late", "l")
+    for n in range(10):
+        database.now += 60 * SECOND
+        database.put(f"k{n}")
+        poll()
+    database.commit("late")
+    poll.restart()
+    assert poll() == ["l"]
+
+
+def test_a_position_that_is_asked_for_again_gives_the_same(database: Database) -> None:
+    poll = Poll(database)
+    for n in range(5):
+        database.put(f"k{n}")
+    first, again = (poll.tables.changes(poll.marks, database.look, 3, 0) for _ in range(2))
+    assert [c.key for c in first.changes] == [c.key for c in again.changes] == ["k0", "k1", "k2"]
+
+
+def test_little_is_remembered(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a transaction open for ever: what is forgotten is handed out once more, when it ends."""
+    monkeypatch.setattr(remembered, "KEPT", 50)
+    monkeypatch.setattr(remembered, "STORED", 20)
+    monkeypatch.setattr(remembered, "BLOCK", 1)
+    monkeypatch.setattr(watermark, "PAGE", 10)
+    poll = Poll(database)
+    database.begin("dump")
+    for n in range(200):
+        database.now += SECOND
+        database.put(f"k{n:03}")
+        poll()
+    _, known = poll.tables._known["t"]
+    assert len(known.seen) <= 51 and len(poll.marks["t"].seen) == 20 * remembered.HASH
+    database.commit("dump")
+    assert poll(limit=7) == [f"k{n:03}" for n in range(150)]
+    assert poll(limit=7) == []
+
+
+def test_a_long_look_for_late_rows_goes_on_where_it_was(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Page by page, over several calls, and another process may take over in the middle; fresh rows come first."""
+    monkeypatch.setattr(watermark, "PAGE", 10)
+    monkeypatch.setattr(watermark, "PAGES", 2)
+    poll = Poll(database)
+    database.begin("late")
+    for n in range(100):
+        database.now += SECOND
+        database.put(f"k{n:03}")
+        poll()
+    database.write("late", "l")
+    database.write("late", "m", database.now - 5 * SECOND)
+    database.commit("late")
+    first = poll.tables.changes(poll.marks, database.look, 50, 0)
+    assert [c.key for c in first.changes] == ["l"] and first.more and first.complete == {}
+    database.put("z")
+    second = poll.tables.changes(first.marks, database.look, 50, 0)
+    assert [c.key for c in second.changes] == ["z"] and second.more
+    poll.marks = second.marks
+    poll.restart()
+    assert "m" in poll()
+    assert poll() == []
+
+
+def test_nothing_new_is_no_new_position(database: Database) -> None:
+    database.put("a")
+    poll = Poll(database)
+    before = poll.marks
+    database.now += 60 * SECOND
+    poll()
+    assert poll.marks["t"] is before["t"]
+
+
+def test_nothing_is_read_when_nothing_was_committed(database: Database) -> None:
+    database.put("a")
+    poll = Poll(database, look=lambda _: database.look()._replace(version=database.count))
+    poll()
+    database.reads.clear()
+    assert poll() == [] and database.reads == []
+    database.put("b")
+    assert poll() == ["b"]
+
+
+def test_those_that_had_no_turn_come_first(database: Database) -> None:
+    other = Database()
+    tables = Tables({"t": database, "u": other}, 0)
+    marks = tables.changes({}, database.look, 2, 0).marks
     found: list[str] = []
-    more = True
-    while more:
-        page = watermark.following(rows, position, 3, 200, SECOND)
-        found, position, more = found + keys(page), page.position, page.more
-    assert found == [f"k{n}" for n in range(7)]
-    assert keys(watermark.following(rows, position, 3, 201, SECOND)) == []
+    for n in range(4):
+        for m in range(5):
+            database.put(f"t{n}{m}", database.now + 10 * n + m)
+        other.put(f"u{n}")
+        polled = tables.changes(marks, database.look, 2, 0)
+        found += [c.key for c in polled.changes]
+        marks = polled.marks
+    assert "u0" in found
 
 
-def test_a_row_that_commits_late_is_found_within_the_overlap() -> None:
-    rows = Rows((1 * SECOND, "a"))
-    position = watermark.start(rows, 1 * SECOND, SECOND)
-    rows.add(10 * SECOND, "b")
-    page = watermark.following(rows, position, 10, 10 * SECOND, SECOND)
-    assert keys(page) == ["b"]
-    rows.add(10 * SECOND - 5, "late")
-    page = watermark.following(rows, page.position, 10, 10 * SECOND + 1, SECOND)
-    assert keys(page) == ["late"]
-    page = watermark.following(rows, page.position, 10, 20 * SECOND, SECOND)
-    assert keys(page) == []
-    assert page.position.low is None and page.position.seen == b""
+def test_the_finest_step_of_a_stamp() -> None:
+    assert tick("2026-11-24") == 86_400 * SECOND
+    assert tick("2026-11-24 10:00:00") == tick("2026-11-24 10:00:00+00") == tick(1_795_514_400) == SECOND
+    assert tick("2026-11-24 10:00:00.123") == 1000 and tick("2026-11-24T10:00:00.123456Z") == tick(1.5) == 1
 
 
-def test_an_edit_of_a_row_behind_the_watermark_is_new() -> None:
-    rows = Rows((10, "a"), (20, "b"))
-    position = watermark.start(rows, 20, SECOND)
-    rows.marks[0] = Mark(20, "a")  # the same stamp as the newest, a smaller key
-    assert keys(watermark.following(rows, position, 10, 21, SECOND)) == ["a"]
-
-
-def test_an_empty_table_starts_from_the_beginning() -> None:
-    rows = Rows()
-    position = watermark.start(rows, 0, SECOND)
-    assert keys(watermark.following(rows, position, 10, 1, SECOND)) == []
-    rows.add(3, "a")
-    assert keys(watermark.following(rows, position, 10, 1, SECOND)) == ["a"]
+def test_a_row_within_its_tick_is_handed_out_twice() -> None:
+    seen = Remembered()
+    seen.block(1)
+    assert seen.wants(b"a", False)
+    seen.add(b"a", False)
+    assert not seen.wants(b"a", False) and seen.unsettled and seen.stored() == b""
+    assert seen.wants(b"a", True)
+    seen.add(b"a", True)
+    assert not seen.wants(b"a", True) and not seen.unsettled and seen.stored() == b"a"
 
 
 def test_a_position_survives_its_bytes() -> None:
-    places = Places(b"log", {"customer": Position(Mark("2026-11-24 10:00:00", "7"), 1.5, 3, b"12345678")})
+    position = Position(("2026-11-24 10:00:00", "7"), 15, (1.5, "k"), 3, b"12345678")
+    places = Places(b"log", {"customer": position})
     assert watermark.unpack(watermark.pack(places)) == places
-    assert watermark.unpack(None) == Places()
+    assert watermark.unpack(None) == watermark.unpack(b'{"ids": []}') == Places()
 
 
-@given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 9)), max_size=60), st.integers(1, 4))
-def test_every_row_is_handed_out_whatever_the_order_of_commits(events: list[tuple[int, int]], limit: int) -> None:
-    """Each event commits at time n with a stamp up to 9 units old; the overlap is 10 units."""
-    rows = Rows()
-    position = watermark.start(rows, 0, 10)
-    found: list[str] = []
-    for n, (_, age) in enumerate(events):
-        now = sum(p for p, _ in events[: n + 1]) + 100
-        rows.add(now - age, f"k{n}")
-        if n % 3 == 0:
-            page = watermark.following(rows, position, limit, now, 10)
-            found, position = found + keys(page), page.position
-    more, now = True, sum(p for p, _ in events) + 100
-    while more:
-        page = watermark.following(rows, position, limit, now, 10)
-        found, position, more = found + keys(page), page.position, page.more
-    assert set(found) == {f"k{n}" for n in range(len(events))}
+STEPS = st.tuples(
+    st.sampled_from(["begin", "write", "update", "commit", "poll", "page", "restart"]),
+    st.integers(0, 3),
+    st.integers(0, 5 * SECOND),
+)
+
+
+@given(st.lists(STEPS, max_size=60))
+def test_every_row_is_handed_out_whatever_the_order_of_commits(steps: list[tuple[str, int, int]]) -> None:
+    """Transactions that begin, stamp rows anywhere between their start and now, and commit when they like; polls,
+    pages and restarts in between; no overlap at all. What stands in a row in the end was handed out after it did."""
+    database = Database()
+    poll = Poll(database)
+    pages = 0
+    seen: dict[str, Mark] = {}
+
+    def note(keys: list[str]) -> None:
+        seen.update((key, database.rows[key]) for key in keys)
+
+    for step, n, pause in steps:
+        database.now += pause
+        name = f"x{n}"
+        match step:
+            case "begin" if name not in database.open:
+                database.begin(name)
+            case "write" if name in database.open:
+                database.write(name, f"k{database.count}", max(database.open[name][0], database.now - pause))
+            case "update" if name in database.open:
+                database.write(name, f"k{n}")
+            case "commit" if name in database.open:
+                database.commit(name)
+            case "poll":
+                note(poll())
+            case "page":
+                pages += 1
+                polled = poll.tables.changes(poll.marks, database.look, 1, 0)
+                poll.marks = polled.marks
+                note([c.key for c in polled.changes])
+            case "restart":
+                poll.restart()
+    for name in list(database.open):
+        database.commit(name)
+    note(poll(limit=2))
+    assert seen == database.rows

@@ -58,6 +58,7 @@ class MariaDatabase:
     account: str
     systems: list[System] = field(default_factory=list)
     connections: dict[str, Any] = field(default_factory=dict)
+    accounts: list[str] = field(default_factory=list)
 
     def define(self, *statements: str) -> None:
         for statement in statements:
@@ -134,6 +135,11 @@ class MariaDatabase:
         self.systems.append(system)
         return system
 
+    def blind(self) -> dict[str, Any]:
+        self.accounts.append(self.server.create_user(f"blind_{self.name}"))
+        self.sql(f"GRANT SELECT ON {quote(self.name)}.* TO '{self.accounts[-1]}'@'%'")
+        return {"user": self.accounts[-1]}
+
     def close(self) -> None:
         for system in self.systems:
             system.close()
@@ -142,7 +148,8 @@ class MariaDatabase:
         for name in (self.name, f"{self.name}_other"):
             self.server.drop_database(name)
         with closing(self.server.connect()) as connection:
-            run(connection, f"DROP USER '{self.account}'@'%'", ())
+            for account in (self.account, *self.accounts):
+                run(connection, f"DROP USER '{account}'@'%'", ())
 
 
 class Maria:

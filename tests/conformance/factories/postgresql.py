@@ -103,6 +103,10 @@ class PostgresDatabase:
         self.systems.append(system)
         return system
 
+    def blind(self) -> dict[str, Any]:
+        self.sql(f"REVOKE pg_read_all_stats FROM {self.agent}")
+        return {}
+
     def close(self) -> None:
         for system in self.systems:
             system.close()
@@ -131,6 +135,7 @@ class Postgres:
         database.sql("CREATE SCHEMA other")
         database.sql(f"GRANT USAGE ON SCHEMA other TO {account}, {agent}")
         database.sql(f"GRANT CREATE ON DATABASE {name} TO {agent}")
+        database.sql(f"GRANT pg_read_all_stats TO {agent}")
         return database
 
     def quote(self, name: str) -> str:

@@ -92,6 +92,9 @@ class SqliteDatabase:
         self.systems.append(system)
         return system
 
+    def blind(self) -> None:
+        return None
+
     def close(self) -> None:
         for system in self.systems:
             system.close()
