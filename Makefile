@@ -32,6 +32,7 @@ lint: $(DEV)
 
 bench: $(DEV) servers
 	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench.latency
 
 servers:
 	tests/install_servers.sh

@@ -139,6 +139,30 @@ class Transaction(Protocol):
         ...
 
 
+class Waker(Protocol):
+    """Wakes the agent when a system's change log holds something. It has threads and connections of its own, so it
+    works beside calls to its System. All methods are for one thread, that of the rounds.
+
+    It may wake without need, and while its connection is cut it does not wake: a poll stands behind it.
+    """
+
+    def fileno(self) -> int:
+        """A descriptor that can be read from the moment at which it rings."""
+        ...
+
+    def arm(self) -> None:
+        """The agent is about to wait: ring once, as soon as there is an entry, one that is there already included."""
+        ...
+
+    def clear(self) -> None:
+        """The agent is awake: stop ringing, until it is armed again."""
+        ...
+
+    def close(self) -> None:
+        """Never raises. The last call."""
+        ...
+
+
 class System(Reader, Capture, Protocol):
     """One database that takes part."""
 
@@ -214,6 +238,11 @@ class System(Reader, Capture, Protocol):
 
     def begin(self, fence: Fence) -> Transaction:
         """Open a transaction for `fence.round`; `Taken` if the row there is not this agent's epoch."""
+        ...
+
+    def waker(self) -> Waker | None:
+        """A new waker for the tables that are bound; None where nothing is written into a change log. Connects later,
+        by itself; closed by the caller."""
         ...
 
     def close(self) -> None:

@@ -602,7 +602,8 @@ class Round:
         jobs = {
             s: partial(self.engine.systems[s].acknowledge, b.position)
             for s, b in self.batches.items()
-            if b.changes and b.position is not None
+            # Entries of a table that takes no part (any more) give no change, and must go all the same.
+            if b.position is not None and (b.changes or s in self.decided.positions)
         }
         self.ask(jobs)
 

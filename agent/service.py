@@ -1,4 +1,4 @@
-"""`accord run`: rounds while there is work, else waiting for the next poll, for what is due, or for a request.
+"""`accord run`: rounds while there is work, else waiting: for a change, for what is due, for a request, for the poll.
 
 One thread: the round's. Requests (`agent.requests`) are answered between two rounds. SIGTERM and SIGINT end the loop
 after the round that is under way; a second SIGINT ends the process at once, which is safe like any crash.
@@ -12,11 +12,12 @@ import signal
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
+from adapters.ports import Waker
 from agent import contact, handlers
 from agent.engine import Engine
 from agent.requests import Listener, ask, register
@@ -52,9 +53,10 @@ class Stop:
             if number == signal.SIGINT:
                 os.write(sys.stderr.fileno(), b"It ends after this round; once more, and it ends at once.\n")
 
-    def wait(self, seconds: float, *others: Listener) -> None:
-        """Until then, or until somebody wants something: an end, or one of the others."""
-        select.select([self._read, *(other.fileno() for other in others)], [], [], max(0.0, seconds))
+    def wait(self, seconds: float, *others: Listener | Waker) -> set[int]:
+        """Until then, or until somebody wants something: an end, or one of the others. Descriptors that called."""
+        ready, _, _ = select.select([self._read, *(other.fileno() for other in others)], [], [], max(0.0, seconds))
+        return set(ready)
 
     def close(self) -> None:
         for number, handler in self._before.items():
@@ -112,6 +114,8 @@ class Service:
     ) -> None:
         self.engine, self.listener, self.stop = engine, listener, stop
         self.log, self.said, self.poll = log, said, poll
+        self.wakers: dict[str, Waker] = {}  # by system
+        self._woken: set[str] = set()  # by whom the last wait was ended
         self.repeated = Repeated(log)
         self.totals = Totals()
         self.begun = engine.clock()
@@ -127,12 +131,14 @@ class Service:
             report = self.round()
             self.listener.answer(self.engine)
             if report is None:
-                self.pause(STATE_PAUSE)
+                self.pause(STATE_PAUSE, deaf=self.wakers)
                 self.engine.start()
             else:
                 self.tell_held(report.held)
                 if not report.worked:
-                    self.pause(self.until_next())
+                    self.pause(self.until_next(), deaf=self._woken)
+                else:
+                    self._woken = set()
 
     def once(self) -> None:
         """Until all that was there at the start is settled, as far as it can be now."""
@@ -221,14 +227,26 @@ class Service:
     def until_next(self) -> float:
         """Seconds until something is to be done by itself."""
         now = self.engine.clock()
-        dues = [due for due in (self.engine.state.waiting(now), self.engine.sweeper.next_due()) if due is not None]
-        return min([self.poll, *(due - now for due in dues)]) / SECOND
+        dues = [self.engine.state.waiting(now), self.engine.sweeper.next_due()]
+        dues += [down.due for down in self.engine.down.values()]
+        return min([self.poll, *(due - now for due in dues if due is not None)]) / SECOND
 
-    def pause(self, seconds: float) -> None:
-        """Wait; requests are answered meanwhile, and end the wait: they may have made work."""
-        if not self.stop.requested:
-            self.stop.wait(seconds, self.listener)
-            self.listener.answer(self.engine)
+    def pause(self, seconds: float, deaf: Collection[str] = ()) -> None:
+        """Wait; a change ends the wait. Requests are answered meanwhile, and end it too: they may have made work.
+
+        `deaf`: systems that called for nothing just now. They are not listened to this time, and cost two rounds per
+        poll at most; so do those that are down, whose entries stay where they are.
+        """
+        if self.stop.requested:
+            return
+        listened = {s: w for s, w in self.wakers.items() if s not in deaf and s not in self.engine.down}
+        for waker in listened.values():
+            waker.arm()
+        called = self.stop.wait(seconds, self.listener, *listened.values())
+        self._woken = {s for s, w in listened.items() if w.fileno() in called}
+        for waker in listened.values():
+            waker.clear()
+        self.listener.answer(self.engine)
 
 
 ACTIONS = {

@@ -43,7 +43,7 @@ class AgentOptions(Options):
     prefix: Annotated[str, v.PREFIX] = "accord"
     """Begins the names of all that `accord prepare` makes in a database."""
     poll: v.Duration = SECOND
-    """How often a system is asked for changes when nothing wakes the agent."""
+    """How often a system is asked for changes when nothing wakes the agent (its triggers do)."""
     tolerance: v.Duration = SECOND
     """Edits of one field within this time count as simultaneous."""
     batch: Annotated[int, v.ROWS] = 2000

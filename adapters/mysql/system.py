@@ -22,8 +22,9 @@ from adapters.mysql.transaction import MariaTransaction, taken
 from adapters.mysql.watermark import Marks
 from adapters.origin import Origin
 from adapters.polled import Tables
-from adapters.ports import Decoder
+from adapters.ports import Decoder, Waker
 from adapters.rows import unproven, unstamped
+from adapters.waking import Ask, ThreadWaker
 from config.errors import AccordError, Halt, Problem, Transient
 from config.records import (
     Batch,
@@ -41,6 +42,7 @@ from config.records import (
 
 NO_SUCH_TABLE = 1146
 FORBIDDEN = 1142  # also said of a table that is not there, to an account without any right on it
+WAKE = 0.1
 TRIES = 3
 """How often `prepare` asks for a table's lock; between two tries the application gets its turn."""
 
@@ -284,6 +286,13 @@ class MariaSystem:
     def begin(self, fence: Fence) -> MariaTransaction:
         self._need(self._names.fence)
         return MariaTransaction(self._writer, self._names, self._bounds, fence, self.name)
+
+    def waker(self) -> Waker | None:
+        """There is nothing to wait for in this server: a question every `WAKE` seconds, by a session of its own."""
+        if not any(b.captured for b in self._bounds.values()):
+            return None
+        session, question = Session(self._config), f"SELECT 1 FROM {self._names.changes} LIMIT 1"
+        return ThreadWaker(self.name, Ask(lambda: bool(session.query(question)), session.close, WAKE))
 
     def close(self) -> None:
         self._session.close()

@@ -58,6 +58,10 @@ class Log:
     def exists(self) -> bool:
         return bool(self._session.query(f"SELECT to_regclass({literal(self.name)}) IS NOT NULL")[0][0])
 
+    def waiting(self) -> str:
+        """SQL: are there entries? May be asked by any thread, through a connection of its own."""
+        return f"EXISTS (SELECT FROM {self.name})"
+
     # --- what the readings know of it --------------------------------------------------------------------------------
 
     def tell(self, bound: Bound, readings: dict[Key, Reading], offset: Stamp) -> None:

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Sequence
 
 from adapters.postgresql.bound import Bound
+from adapters.postgresql.doorbell import ring
 from adapters.postgresql.log import PREFIX
 from adapters.postgresql.sql import column_of, literal, own, qualified, quote, trim
 from config.records import Column
@@ -176,7 +177,10 @@ BEGIN
         {into} (tbl, key, was, op, cols, own) VALUES ({tag}, key, was, 'U', cols, own);
     ELSIF cols IS DISTINCT FROM '{{}}' THEN
         {into} (tbl, key, op, cols, own) VALUES ({tag}, key, 'U', cols, own);
+    ELSE
+        RETURN NULL;
     END IF;
+    {ring(self.schema)}
     RETURN NULL;
 END"""
 

@@ -9,12 +9,13 @@ from dataclasses import replace
 from typing import Any
 
 from adapters.origin import Origin
-from adapters.ports import Decoder, Transaction
+from adapters.ports import Decoder, Transaction, Waker
 from adapters.postgresql import horizon
 from adapters.postgresql.bound import Bound
 from adapters.postgresql.capture import Capture
 from adapters.postgresql.check import Check
 from adapters.postgresql.describe import Describer
+from adapters.postgresql.doorbell import Doorbell
 from adapters.postgresql.log import Log
 from adapters.postgresql.objects import EVENTS, Objects
 from adapters.postgresql.origin import origin
@@ -23,6 +24,7 @@ from adapters.postgresql.session import Session
 from adapters.postgresql.sql import array, literal, own
 from adapters.postgresql.transaction import PostgresTransaction, taken
 from adapters.rows import unproven, unstamped
+from adapters.waking import ThreadWaker
 from config.errors import Halt, Problem, Transient
 from config.records import Batch, Crosswalk, Fence, Gid, Key, Reading, Stamp, Table, TableInfo, Value
 
@@ -282,6 +284,11 @@ class PostgresSystem:
 
     def begin(self, fence: Fence) -> Transaction:
         return PostgresTransaction(self._writer, self._prefix, self.name, self._bounds, self._disturbed, fence)
+
+    def waker(self) -> Waker | None:
+        if all(b.table.capture != "trigger" for b in self._bounds.values()):
+            return None
+        return ThreadWaker(self.name, Doorbell(self._config, self._prefix, self._log.waiting))
 
     def close(self) -> None:
         for session in (self._session, self._writer):

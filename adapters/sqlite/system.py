@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.origin import Origin
-from adapters.ports import Decoder, Transaction
+from adapters.ports import Decoder, Transaction, Waker
 from adapters.rows import unstamped
 from adapters.sqlite import objects, reader
 from adapters.sqlite.bound import Bound
@@ -17,7 +17,9 @@ from adapters.sqlite.describe import Describer
 from adapters.sqlite.objects import Made, Names
 from adapters.sqlite.origin import origin
 from adapters.sqlite.session import Session
+from adapters.sqlite.watch import FileWatch
 from adapters.sqlite.writer import SqliteTransaction, not_prepared, taken
+from adapters.waking import ThreadWaker
 from config.errors import Problem
 from config.records import Batch, Crosswalk, Fence, Gid, Key, Reading, Stamp, Table, TableInfo, Value
 
@@ -208,6 +210,11 @@ class SqliteSystem:
 
     def begin(self, fence: Fence) -> Transaction:
         return SqliteTransaction(self._writer, self._names, self._bounds, fence)
+
+    def waker(self) -> Waker | None:
+        if self._captures.log is None:
+            return None
+        return ThreadWaker(self.name, FileWatch(self.name, Path(self._config.target["path"]), self._names))
 
     def close(self) -> None:
         for session in (self._session, self._writer):

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 
-from adapters.ports import System
+from adapters.ports import System, Waker
 from agent import __version__, commands, console, contact, session
 from agent.console import Output, number
 from agent.engine import now
@@ -111,7 +111,8 @@ def _run(out: Output, bound: Bound, state: Store, stop: Stop, once: bool, said: 
             if once:
                 service.once()
                 return _settled(out, service, state)
-            service.forever()
+            with _wakers(bound.systems) as service.wakers:
+                service.forever()
             _log(out, "stopped.")
             return DONE
     finally:
@@ -122,6 +123,17 @@ def settle(out: Output, bound: Bound, state: Store, stop: Stop) -> int:
     """As `run --once`, for commands that have prepared the state for it and hold its lock."""
     _load_handlers()
     return _run(out, bound, state, stop, once=True, said=lambda report: None)
+
+
+@contextmanager
+def _wakers(systems: Mapping[str, System]) -> Iterator[dict[str, Waker]]:
+    """What ends the service's waiting, by system; closed at the end."""
+    made = {name: waker for name, system in systems.items() if (waker := system.waker()) is not None}
+    try:
+        yield made
+    finally:
+        for waker in made.values():
+            waker.close()
 
 
 def _hello(out: Output, config: Config, bound: Bound) -> None:

@@ -220,6 +220,9 @@ class MemorySystem(Memory):
         self.up()
         self.log, self.cross, self.accord = [], {}, None
 
+    def waker(self) -> None:
+        return None
+
     def link_count(self) -> int:
         return len(self.cross)
 
