@@ -283,7 +283,6 @@ class PostgresServer(Server):
             "unix_socket_directories": self.home,
             "wal_level": "logical",
             "max_connections": 100,
-            "max_prepared_transactions": 10,
             "shared_buffers": "64MB",
             "max_wal_size": "1GB",
             "timezone": "America/New_York",

@@ -413,8 +413,18 @@ def polled(backend: Backend, db: Any, type: str = "datetime", **options: Any) ->
     return world.bind({"t": ("t", {"name": "name"}, {"capture": "watermark", "modified": "changed", **zone})})
 
 
-def test_a_prepared_transaction(backend: Backend, db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def two_phase() -> Iterator[tuple[Backend, Any]]:
+    """A server that takes prepared transactions; by default there are none."""
+    with PostgresServer(options=["-c", "max_prepared_transactions=5"]) as server:
+        backend = cast(Backend, Postgres(server))
+        with closing(cast(Any, backend.create())) as db:
+            yield backend, db
+
+
+def test_a_prepared_transaction(two_phase: tuple[Backend, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """It stamps its rows with its start, and is told of by when it was prepared, after others have been seen."""
+    backend, db = two_phase
     monkeypatch.setattr(horizon, "SLACK", 0)
     world = polled(backend, db, "zoned", overlap=0)
     position = world.system.changes(None, 100).position
