@@ -98,6 +98,11 @@ class Session:
             self._connection = self.open()
         return self._connection
 
+    @property
+    def in_transaction(self) -> bool:
+        """Is one open? A connection that was lost has none."""
+        return self._connection is not None and self._connection.in_transaction
+
     def open(self) -> sqlite3.Connection:
         """A new connection. The file must be there: a mistyped path makes no empty database."""
         if not self.path.is_file():
@@ -159,7 +164,7 @@ class Session:
     def rollback(self) -> None:
         """Never raises."""
         try:
-            if self._connection is not None and self._connection.in_transaction:
+            if self._connection is not None and self.in_transaction:
                 self._connection.execute("ROLLBACK")
         except sqlite3.Error:
             self.close()

@@ -17,7 +17,7 @@ from adapters.sqlite.inserts import Inserter
 from adapters.sqlite.objects import Names
 from adapters.sqlite.session import Row, Session, refusal
 from adapters.sqlite.sql import quote
-from config.errors import Halt, Problem, Taken
+from config.errors import Halt, Problem, Taken, Transient
 from config.records import Crosswalk, Fence, Key, Landing, Outcome, Raw, Write, WriteKind
 
 REPLACING = (WriteKind.UPDATE, WriteKind.ARCHIVE, WriteKind.RESTORE)
@@ -225,6 +225,9 @@ class SqliteTransaction:
     # --- the end -----------------------------------------------------------------------------------------------------
 
     def commit(self) -> None:
+        if not self._session.in_transaction:  # a new connection would write, and commit, something of its own
+            message = "the connection was lost, and the transaction with it."
+            raise Transient(Problem("lost", message, system=self._session.system))
         try:
             self._session.query(f"UPDATE {self._names.fence} SET writing = 0")
             self._session.query("COMMIT")

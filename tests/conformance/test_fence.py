@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from adapters.ports import System
-from config.errors import Halt, Taken
+from config.errors import Halt, Taken, Transient
 from config.records import Fence, Landing
 from tests.conformance.backend import Backend, Database
 from tests.conformance.world import World, customers
@@ -97,3 +97,16 @@ def test_closing_lets_go_of_everything(world: World) -> None:
 
 def test_the_clock_is_near_ours(world: World) -> None:
     assert abs(world.system.clock()) < 60 * 1_000_000
+
+
+def test_a_connection_that_was_lost_commits_nothing(world: World) -> None:
+    """A new connection would say COMMIT and mean nothing: the outcome is unknown, and the fence tells which."""
+    write = world.update("customer", "1", {"name": "new"})
+    transaction = world.begin()
+    assert transaction.apply("customer", [write])[0].landing is Landing.LANDED
+    world.system.close()
+    with pytest.raises(Transient):
+        transaction.commit()
+    assert world.db.sql("SELECT name FROM customer") == [("Ann",)]
+    fence = world.system.fence()
+    assert fence is not None and fence.round < world.fence.round + 1

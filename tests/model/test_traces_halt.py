@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from config.errors import AccordError, Halt, Problem, Taken
+from config.errors import AccordError, Halt, Problem, Taken, Transient
 from config.records import Fence, Field
 
 from .conftest import MakeWorld
@@ -178,3 +178,32 @@ def test_an_old_state_ends_it_however_far_it_has_counted(world: MakeWorld) -> No
     w.now += 600 * SECOND
     with pytest.raises(AccordError, match="older than b"):
         w.settle()
+
+
+def test_the_fence_is_asked_after_a_commit_that_is_still_under_way(world: MakeWorld) -> None:
+    """s+2; b's COMMIT is cut off and lands only later, before anybody else gets its lock: it is counted once."""
+    w = loaded(world, "ab")
+    b: Any = w.systems["b"]
+    begin, under_way = b.begin, []
+
+    def begun(fence: Fence) -> Any:
+        if under_way:
+            under_way.pop().land()
+        transaction = begin(fence)
+
+        def cut() -> None:
+            under_way.append(transaction)
+            b.transaction = None
+            del b.begin  # the only one: from here on all is well
+            b.begin = lambda other: (under_way.pop().land() if under_way else None, begin(other))[1]
+            raise Transient(Problem("cut", "The connection was cut during COMMIT.", system="b"))
+
+        transaction.commit = cut
+        return transaction
+
+    b.begin = begun
+    w.edit("a1", s=12)
+    w.round()
+    w.settle()
+    assert w.all("s") == [12, 12]
+    w.still()

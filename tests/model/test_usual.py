@@ -188,7 +188,7 @@ def test_a_record_that_is_looked_at_for_another_reason_too(world: MakeWorld, see
     w.delete("a1")
     w.settle()
     lines = [j for j in w.lines("update", entity="part") if j.after == 2]
-    assert len(lines) == 1 and seen.remembered == 0
+    assert len(lines) == 1 and (seen.remembered, seen.at_length) == (0, 0)
 
 
 def test_a_match_value_that_changed_is_found_under_the_new_one(world: MakeWorld, seen: Seen) -> None:
