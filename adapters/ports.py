@@ -47,6 +47,13 @@ class Capture(Protocol):
         """
         ...
 
+    def attend(self, position: bytes | None) -> None:
+        """From now on the changes behind `position` are wanted: what lets the database keep them for us is made, where
+        it takes that (a replication slot). Called when an agent has recognised the system and takes it in, never by
+        commands that only look. Where changes behind `position` are not kept any more, the origin is another
+        one afterwards. Nothing before `prepare`. May repeat."""
+        ...
+
     def changes(self, position: bytes | None, limit: int) -> Batch:
         """Up to `limit` distinct records that changed behind `position`. May repeat; misses nothing that is committed.
 

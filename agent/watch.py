@@ -58,6 +58,11 @@ class Watch:
     def take_in(self, system: str) -> None:
         """In the system's own thread, before its fence is taken. `Halt`: it is another database."""
         self.recognise(system, self.engine.systems[system].origin())
+        self.attend(system)
+
+    def attend(self, system: str) -> None:
+        """Its changes are wanted from where the state is."""
+        self.engine.systems[system].attend(self.engine.state.position(system))
 
     def is_blind(self, entity: str, system: str) -> bool:
         """Are its changes not captured now?"""
@@ -107,6 +112,9 @@ class Recognising(Watch):
     """For those that only look: another database halts, all else is somebody else's business."""
 
     def look(self) -> None:
+        pass
+
+    def attend(self, system: str) -> None:
         pass
 
     def remember(self, system: str, found: Origin) -> None:

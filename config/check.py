@@ -6,6 +6,7 @@ from typing import Any
 
 from config.draft import Draft, EntityDraft, FieldDraft, Part, Path, places
 from config.model import TableOptions
+from config.urls import DIALECTS, LOGGED
 from config.values import suggestion
 
 NUMBERS = ("int", "decimal")
@@ -104,12 +105,24 @@ def check_tables(draft: Draft, entity: EntityDraft, path: Path) -> None:
             draft.wrong(
                 (*at, "modified"), "no-modified", "watermark capture needs to know when a row was changed.", hint
             )
+        check_log(draft, table, system, at)
         for column, value in (table.get("archive") or {}).items():
             made = isinstance(value, str) and value.startswith("sql:")
             if made and table.sound("restore") and column not in table.value.restore:
                 hint = f'Add restore = {{ {column} = "sql:null" }}, or what it holds in a row that is alive.'
                 message = "a row that was archived by an expression cannot be told from one that is alive."
                 draft.wrong((*at, "archive", column), "no-restore", message, hint)
+
+
+def check_log(draft: Draft, table: Part[TableOptions], system: str, at: Path) -> None:
+    """Not every kind of database has a log that can be read."""
+    whole = draft.systems[system]
+    if "log" not in (table.get("capture"), whole.get("capture") if captures_as(table) else None):
+        return
+    scheme = str(whole.get("url") or "").partition(":")[0]
+    if scheme in DIALECTS and DIALECTS[scheme] not in LOGGED:
+        hint = 'Use capture = "trigger" or "watermark".'
+        draft.wrong((*at, "capture"), "no-log", f"the log of {system} ({scheme}) cannot be read.", hint)
 
 
 def captures_as(table: Part[TableOptions]) -> bool:

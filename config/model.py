@@ -89,8 +89,9 @@ class SystemOptions(Options):
     (PostgreSQL) or `ssl_ca`, `ssl_cert`, `ssl_key` (MariaDB)."""
     password: Annotated[str | None, v.REFERENCE_FORM] = None
     """Where the password is: `file:/…` (readable by its owner only), `env:NAME` or `credential:NAME` (systemd)."""
-    capture: Annotated[str, v.choice("trigger", "watermark")] = "trigger"
-    """How changes are seen: triggers that `accord prepare` makes, or polls of each table's `modified`."""
+    capture: Annotated[str, v.choice("trigger", "watermark", "log")] = "trigger"
+    """How changes are seen: triggers that `accord prepare` makes, polls of each table's `modified`, or the database's
+    own log (PostgreSQL's, by logical replication; `accord check` says what the server needs for it)."""
     timezone: Annotated[str, v.TIMEZONE] = "UTC"
     """Of date-times that are stored without one."""
     stale_window: Annotated[int, v.WINDOW] = 0
@@ -135,7 +136,7 @@ class TableOptions(Options):
     """Written whenever Accord writes the row."""
     blank: Annotated[str | None, v.choice("", "null")] = None
     """How an empty text is stored: as `""` or as NULL; left out: NULL, or `""` where the column allows no NULL."""
-    capture: Annotated[str | None, v.choice("trigger", "watermark")] = None
+    capture: Annotated[str | None, v.choice("trigger", "watermark", "log")] = None
     """How changes are seen; left out: as its system says."""
     write: v.Switch = True
     """`false`: read, never written. A system that is never written has no table that is."""

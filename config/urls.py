@@ -9,6 +9,8 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 DIALECTS = {"postgresql": "postgresql", "mysql": "mysql", "mariadb": "mysql", "sqlite": "sqlite"}
 PORTS = {"postgresql": 5432, "mysql": 3306}
+LOGGED: tuple[str, ...] = ()
+"""Those whose own log can be read (`capture = "log"`)."""
 OPTIONS = {
     "postgresql": ("socket", "sslmode", "sslrootcert", "sslcert", "sslkey"),
     "mysql": ("socket", "ssl_ca", "ssl_cert", "ssl_key"),

@@ -153,6 +153,9 @@ class MariaSystem:
         with self._session.errors():
             return origin(self._session, self._config.target, self._names, list(self._bounds.values()))
 
+    def attend(self, position: bytes | None) -> None:
+        """What changed since then is noted by what `prepare` makes."""
+
     def changes(self, position: bytes | None, limit: int) -> Batch:
         places = watermark.unpack(position)
         held = capture.load(places.log)

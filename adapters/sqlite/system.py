@@ -98,6 +98,9 @@ class SqliteSystem:
         path = Path(self._config.target["path"])
         return origin(self._session, path, self._names, list(self._bounds.values()))
 
+    def attend(self, position: bytes | None) -> None:
+        """What changed since then is noted by what `prepare` makes."""
+
     def changes(self, position: bytes | None, limit: int) -> Batch:
         if self._captures.log is not None and not self._exists("changes"):
             raise not_prepared(self.name)

@@ -67,6 +67,9 @@ class MemorySystem(Memory):
         parts = [Part(kind, self.generation, tuple(self.tables_), self.broken) for kind in kinds]
         return Origin(self.database, self.database, self.name, f"the database {self.database}", tuple(parts))
 
+    def attend(self, position: bytes | None) -> None:
+        """What changed since then is noted by what `prepare` makes."""
+
     def changes(self, position: bytes | None, limit: int) -> Batch:
         self.up()
         with self.mutex:
