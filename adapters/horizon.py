@@ -32,6 +32,7 @@ class Open(NamedTuple):
     since: Stamp  # its start, on the server's clock
     name: str  # in words: `session 4711 of shop`
     late: bool = False  # `since` is when it was first noticed: it began after the look before, or was open then
+    shown: Stamp | None = None  # its start for people, where `since` is only what it cannot be earlier than
 
 
 class Look(NamedTuple):
@@ -62,14 +63,18 @@ def follow(before: Look | None, floor: Stamp | None, now: Look) -> Look:
     for key, transaction in now.open.items():
         known = before.open.get(key)
         if known is not None:
-            corrected[key] = transaction._replace(since=min(transaction.since, known.since))
+            corrected[key] = _shown(transaction, min(transaction.since, known.since))
         else:
             corrected[key] = _not_after(transaction, min([before.clock, *ended]))
     return now._replace(open=corrected)
 
 
 def _not_after(transaction: Open, since: Stamp) -> Open:
-    return transaction._replace(since=min(transaction.since, since)) if transaction.late else transaction
+    return _shown(transaction, min(transaction.since, since)) if transaction.late else transaction
+
+
+def _shown(transaction: Open, since: Stamp) -> Open:
+    return transaction if since == transaction.since else transaction._replace(since=since, shown=transaction.since)
 
 
 def oldest(look: Look) -> Open | None:
@@ -98,7 +103,8 @@ def since(before: Look, now: Look, overlap: int) -> Stamp:
 def complete(look: Look, overlap: int, offset: Stamp, more_assumed: str = "") -> Complete:
     """For people; `offset`: the server's clock minus the agent's."""
     holder = oldest(look)
-    held = "" if holder is None else f"{holder.name}, open for {span(look.clock - holder.since)}"
+    begun = None if holder is None else holder.since if holder.shown is None else holder.shown
+    held = "" if holder is None or begun is None else f"{holder.name}, open for {span(look.clock - begun)}"
     assumed = "; ".join(filter(None, (look.assumed, more_assumed)))
     return Complete(bound(look, overlap) - offset, assumed, held)
 

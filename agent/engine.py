@@ -18,6 +18,7 @@ from typing import TypeVar
 from adapters.ports import System
 from agent import contact, crash, usual
 from agent.casework import Bound, topological
+from agent.complete import Completeness
 from agent.identity import Row
 from agent.round import Report, Round
 from agent.sweep import Sweeper
@@ -118,6 +119,7 @@ class Engine:
         self.sweeper = Sweeper(self, self.options.rows_per_second, self.notes.append)
         self.watch = Watch(self)
         self.waiting = Waiting(self)
+        self.complete = Completeness(self)
         self.unlinks = self._load_unlinks()
 
     def _bind(self, entity: Entity, system: str) -> Bound:
@@ -160,6 +162,7 @@ class Engine:
         round.decided.meta.update(chunk.meta)
         unlinked = self._unlink(round)
         report = round.run()
+        self.complete.take(round)
         self._unlinked([place for place in unlinked if place[0] not in self.down])
         self.sweeper.passed(chunk)
         due = self.sweeper.next_due()

@@ -555,6 +555,7 @@ class Round:
         self.report.worked |= bool(self.report.looked)
         if not self.has_news():
             return
+        decided.meta.update(self.engine.complete.meta(self))
         try:
             self.state.commit(decided)
         except BaseException:

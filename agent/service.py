@@ -139,6 +139,7 @@ class Service:
                     self.pause(self.until_next(), deaf=self._woken)
                 else:
                     self._woken = set()
+        self.engine.complete.save()
 
     def once(self) -> None:
         """Until all that was there at the start is settled, as far as it can be now."""
@@ -163,6 +164,7 @@ class Service:
                 if due is None:
                     break
                 self.pause((due - now) / SECOND)
+        self.engine.complete.save()
 
     def first_contact_goes_on(self) -> bool:
         """An entity whose first contact is under way, and not only waiting for a system or for a parent's."""
@@ -292,6 +294,7 @@ def halted_sentence(system: str, problem: Problem) -> str:
 def _status(engine: Engine, message: dict[str, Any]) -> dict[str, Any]:
     """What only the running agent knows."""
     answer: dict[str, Any] = {"pid": os.getpid(), "agent": engine.name, "down": {}, "halted": {}}
+    answer["complete"] = engine.complete.told()
     for system, d in engine.down.items():
         shown = {"since": d.since, "due": d.due, "message": d.message}
         if d.halt:

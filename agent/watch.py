@@ -30,6 +30,7 @@ class Watch:
         self.engine = engine
         self.known: dict[str, Origin] = {}
         self.blind: dict[str, dict[str, list[str]]] = {}  # system -> entity -> [since, why nothing is captured]
+        self.looked: dict[str, Stamp] = {}  # by system: up to then, it was what is known
         self._due: Stamp = 0
         for system in engine.systems:
             found = origins.load(engine.state.get(f"origin:{system}"))
@@ -54,6 +55,7 @@ class Watch:
                 engine.went_down(system, error)
             else:
                 self.remember(system, found)
+                self.looked[system] = now
 
     def take_in(self, system: str) -> None:
         """In the system's own thread, before its fence is taken. `Halt`: it is another database."""

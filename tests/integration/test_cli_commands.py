@@ -88,10 +88,16 @@ def test_status_of_an_agent_that_waits_for_a_system(pair: Pair) -> None:
             return data if data["agent"].get("down") and data["entities"]["customer"]["pending"] else None
 
         data = pair.until("an edit that waits", waits)
+        assert "held back by erp, which does not answer" in pair.accord("status").out
+        assert pair.stop() == DONE
         holder.execute("ROLLBACK")
     assert differs(examples("status")[0], data) == ""
-    assert data["agent"]["pid"] == pair.running.pid
+    assert pair.running is not None and data["agent"]["pid"] == pair.running.pid
     assert data["entities"]["customer"]["pending"][0]["records"] == 1
+    alone = pair.accord("status", "--json", exits=DONE).json["data"]
+    assert alone["next"] is None and alone["entities"]["customer"]["pending"][0]["next"] is None
+    status = pair.accord("status", exits=DONE).out
+    assert "waits for erp (down): 1 record, since" in status and "tried again when an agent runs" in status
 
 
 # --- the command line ------------------------------------------------------------------------------------------------

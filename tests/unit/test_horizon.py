@@ -68,6 +68,14 @@ def test_when_all_can_be_seen_again_what_was_committed_unseen_is_read() -> None:
     assert horizon.since(again, horizon.follow(again, None, look(6 * HOUR)), 0) == 4 * HOUR - SLACK
 
 
+def test_people_read_when_it_began_not_since_when_it_is_looked_for() -> None:
+    """MariaDB tells a transaction's start to the second, and when it was noticed; what was known before is safe."""
+    first = horizon.follow(None, 10 * SECOND, look(100 * SECOND, late=True, a=58 * SECOND))
+    then = horizon.follow(first, None, look(110 * SECOND, late=True, a=58 * SECOND))
+    for found, span in ((first, "42 s"), (then, "52 s")):
+        assert horizon.complete(found, 0, 0) == (10 * SECOND - SLACK, "", f"a, open for {span}")
+
+
 def test_what_people_read() -> None:
     found = horizon.complete(look(100 * SECOND, a=58 * SECOND), 5 * SECOND, 3 * SECOND)
     assert found == (48 * SECOND, "", "a, open for 42 s")

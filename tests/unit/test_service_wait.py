@@ -45,6 +45,7 @@ def run(waits: int, worked: Any, **down: Any) -> tuple[Waker, Stop]:
     engine: Any = SimpleNamespace(down=down, clock=lambda: 0, start=lambda: None, state=SimpleNamespace())
     engine.state.waiting = lambda now: None
     engine.sweeper = SimpleNamespace(next_due=lambda: None)
+    engine.complete = SimpleNamespace(save=lambda: None)
     listener: Any = SimpleNamespace(answer=lambda engine: None)
     stop: Any = Stop(waits)
     with closing(Waker()) as waker:
