@@ -13,6 +13,8 @@ from typing import Any
 
 from adapters.keys import newest
 from adapters.postgresql.bound import Bound
+from adapters.postgresql.floor import Floor, Look, look
+from adapters.postgresql.room import Room
 from adapters.postgresql.session import Rows, Session
 from adapters.postgresql.sql import array, literal, own, unnest
 from config.records import Change, Key, Op, Reading, Stamp
@@ -54,13 +56,16 @@ class Log:
     def __init__(self, session: Session, prefix: str) -> None:
         self._session = session
         self.name = own(prefix, "changes")
+        self._floor = Floor()
+        self._room = Room(session, prefix)
 
     def exists(self) -> bool:
         return bool(self._session.query(f"SELECT to_regclass({literal(self.name)}) IS NOT NULL")[0][0])
 
     def waiting(self) -> str:
         """SQL: are there entries? May be asked by any thread, through a connection of its own."""
-        return f"EXISTS (SELECT FROM {self.name})"
+        # By the index: a scan would walk over all that is not vacuumed yet.
+        return f"(SELECT id FROM {self.name} WHERE id > {self._floor.id} ORDER BY id LIMIT 1) IS NOT NULL"
 
     # --- what the readings know of it --------------------------------------------------------------------------------
 
@@ -141,24 +146,45 @@ class Log:
         are of (one that is made anew counts from 1 again), and whether more is waiting."""
         changes: dict[tuple[str, Key], Change] = {}
         ranges: list[Range] = []
-        log = last = 0
-        for _ in range(PAGES):
-            rows = self._session.query(
-                f"SELECT id, tbl, key, op::text, tableoid::bigint FROM {self.name} WHERE id > {last}"
-                f" ORDER BY id LIMIT {limit}"
-            )
-            for last, tag, key, op, log in rows:
+        last = 0
+        seen, rows = self._first(limit)
+        for page in range(PAGES):
+            if page:
+                rows = self._session.query(self._page(last, limit))
+            for last, tag, key, op, _ in rows:
                 targets = [(bound.entity, key) for bound in bounds.get(tag, ())]
                 if len(changes) >= limit and any(target not in changes for target in targets):
-                    return list(changes.values()), ranges, log, True
+                    return list(changes.values()), ranges, seen.log, True
                 for target in targets:
                     changes[target] = Change(*target, OPS.get(op, Op.LOOK))
                 _extend(ranges, last)
             if len(rows) < limit:
-                return list(changes.values()), ranges, log, False
+                return list(changes.values()), ranges, seen.log, False
             if 2 * len(changes) > limit:
                 break
-        return list(changes.values()), ranges, log, True
+        return list(changes.values()), ranges, seen.log, True
+
+    def _page(self, after: int, limit: int) -> str:
+        return f"SELECT id, tbl, key, op::text, 0::bigint FROM {self.name} WHERE id > {after} ORDER BY id LIMIT {limit}"
+
+    def _first(self, limit: int) -> tuple[Look, Rows]:
+        """The first entries, from the floor on, which rises by what is seen."""
+        floor, before = self._floor, self._floor.id
+        seen, rows = self._from(before, limit)
+        if not floor.holds(seen) and before:
+            seen, rows = self._from(0, limit)
+            floor.holds(seen)
+        floor.rise(seen, rows[0][0] if rows else None, rows[-1][0] if rows else 0)
+        if floor.wants_mark(seen):
+            floor.mark(int(self._session.query("SELECT txid_current()")[0][0]))
+        elif floor.is_high and not rows:
+            self._room.give_back(floor.id)
+        return seen, rows
+
+    def _from(self, after: int, limit: int) -> tuple[Look, Rows]:
+        """In one statement, and so in one snapshot."""
+        found = self._session.query(f"{look(self.name)} UNION ALL ({self._page(after, limit)})")
+        return Look(*next(row for row in found if row[4])), sorted(row for row in found if not row[4])
 
     def forget(self, ranges: Sequence[Range], log: int) -> None:
         """Delete exactly these entries of that log; those that are gone already are no error."""

@@ -65,7 +65,8 @@ CREATE TABLE IF NOT EXISTS {self.name("changes")} (
     changed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     txn        bigint NOT NULL DEFAULT txid_current(),
     own        boolean NOT NULL DEFAULT false             -- by an application's trigger in a transaction of Accord's
-) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 2000);
+) WITH (  -- it is emptied as fast as it fills: vacuumed often, and without a rest in between
+    autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX IF NOT EXISTS {quote(self.schema + "_changes_key")} ON {self.name("changes")} (tbl, left(key, {PREFIX}));
 CREATE INDEX IF NOT EXISTS {quote(self.schema + "_changes_moved")} ON {self.name("changes")} (tbl, id)
     WHERE was IS NOT NULL;
@@ -86,7 +87,9 @@ CREATE TABLE IF NOT EXISTS {self.name("fence")} (
     only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one),
     agent    text NOT NULL,
     epoch    bigint NOT NULL,
-    round    bigint NOT NULL
+    round    bigint NOT NULL,
+    log_file text,                                        -- the change log's, since Accord last gave its room back
+    log_was  text                                         -- the one that it had before Accord ever did
 );
 {self._grants()}"""
 
@@ -97,7 +100,11 @@ CREATE TABLE IF NOT EXISTS {self.name("fence")} (
         return f"""
 -- The account that the agent uses. It needs no right on the trigger functions; nobody else needs any right at all.
 GRANT USAGE ON SCHEMA {quote(self.schema)} TO {account};
-GRANT SELECT, DELETE ON {self.name("changes")} TO {account};
+GRANT SELECT, DELETE, TRUNCATE ON {self.name("changes")} TO {account};
+DO $accord$ BEGIN
+    EXECUTE format('GRANT SELECT ON SEQUENCE %s TO %I', pg_get_serial_sequence({literal(self.name("changes"))}, 'id'),
+        {literal(self.account)});
+END $accord$;
 GRANT SELECT, INSERT, UPDATE, DELETE ON {self.name("crosswalk")} TO {account};
 GRANT SELECT, INSERT, UPDATE ON {self.name("fence")} TO {account};
 """
@@ -148,6 +155,7 @@ COMMENT ON FUNCTION {function}() IS {literal(self.mark(group))};
     key text;
     was text;
     cols text[];
+    txn bigint;
 BEGIN
     IF to_regclass({literal(log)}) IS NULL THEN
         RETURN NULL;
@@ -168,17 +176,19 @@ BEGIN
             RETURN NULL;
         END IF;
     END;
-    IF TG_OP = 'INSERT' THEN
-        {into} (tbl, key, op, own) VALUES ({tag}, key, 'I', own);
-    ELSIF TG_OP = 'DELETE' THEN
-        {into} (tbl, key, op, own) VALUES ({tag}, was, 'D', own);
-    ELSIF key <> was THEN
-        {into} (tbl, key, op, own) VALUES ({tag}, was, 'D', own);
-        {into} (tbl, key, was, op, cols, own) VALUES ({tag}, key, was, 'U', cols, own);
-    ELSIF cols IS DISTINCT FROM '{{}}' THEN
-        {into} (tbl, key, op, cols, own) VALUES ({tag}, key, 'U', cols, own);
-    ELSE
+    IF TG_OP = 'UPDATE' AND key = was AND cols IS NOT DISTINCT FROM '{{}}' THEN
         RETURN NULL;
+    END IF;
+    txn := txid_current();  -- before an id is drawn: a poll relies on it
+    IF TG_OP = 'INSERT' THEN
+        {into} (tbl, key, op, own, txn) VALUES ({tag}, key, 'I', own, txn);
+    ELSIF TG_OP = 'DELETE' THEN
+        {into} (tbl, key, op, own, txn) VALUES ({tag}, was, 'D', own, txn);
+    ELSIF key <> was THEN
+        {into} (tbl, key, op, own, txn) VALUES ({tag}, was, 'D', own, txn);
+        {into} (tbl, key, was, op, cols, own, txn) VALUES ({tag}, key, was, 'U', cols, own, txn);
+    ELSE
+        {into} (tbl, key, op, cols, own, txn) VALUES ({tag}, key, 'U', cols, own, txn);
     END IF;
     {ring(self.schema)}
     RETURN NULL;
