@@ -110,6 +110,9 @@ class PostgresSystem:
     def origin(self) -> Origin:
         return origin(self._session, self._config.target, self._objects(), list(self._bounds.values()))
 
+    def attend(self, position: bytes | None) -> None:
+        """What changed since then is noted by what `prepare` makes."""
+
     def changes(self, position: bytes | None, limit: int) -> Batch:
         return self._capture.changes(position, limit, self._offset)
 
