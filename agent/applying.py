@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, NamedTuple
 
 from adapters.ports import System, Transaction
 from agent.casework import Bound, Case
@@ -26,6 +27,9 @@ from config.records import (
     WriteKind,
 )
 
+if TYPE_CHECKING:
+    from agent.usual import Part
+
 
 class Intent(NamedTuple):
     """One row that is to be written. `values` still hold gids where the write holds keys."""
@@ -33,6 +37,14 @@ class Intent(NamedTuple):
     case: Case
     kind: WriteKind
     values: Mapping[int, Value]
+
+
+class Errand(NamedTuple):
+    """Writes of a part of the usual edits of one entity in one system."""
+
+    writes: list[Write]
+    takers: list[dict[str, Outcome]]  # where their outcomes go, by system
+    part: Part
 
 
 @dataclass(slots=True)
@@ -44,8 +56,7 @@ class Target:
     removals: dict[str, list[Intent]] = field(default_factory=dict)  # deletes and archives, by entity
     links: list[Crosswalk] = field(default_factory=list)  # of links made by match
     unlinks: list[Crosswalk] = field(default_factory=list)  # of keys that speak for nobody any more
-    edits: dict[str, list[Write]] = field(default_factory=dict)  # by entity: of `agent.usual`
-    takers: dict[str, list[dict[str, Outcome]]] = field(default_factory=dict)  # by entity: where their outcomes go
+    errands: dict[str, list[Errand]] = field(default_factory=dict)  # by entity: of `agent.usual`
     transaction: Transaction | None = None
     outcomes: list[tuple[Intent, Outcome]] = field(default_factory=list)
     orphans: list[Intent] = field(default_factory=list)  # inserts whose parent is not there
@@ -53,7 +64,7 @@ class Target:
 
     @property
     def empty(self) -> bool:
-        return not (self.intents or self.removals or self.links or self.unlinks or self.edits)
+        return not (self.intents or self.removals or self.links or self.unlinks or self.errands)
 
 
 class Encoder(NamedTuple):
@@ -102,12 +113,29 @@ def apply(
     order: Sequence[str],
     encoders: Mapping[str, Encoder],
     made: dict[tuple[str, Gid], Key],
+    arrived: SimpleQueue[Part | None],
     passed: Callable[[str], None],
 ) -> None:
     """Write everything wanted in one system in one transaction, and leave it open. Runs in the system's thread.
 
-    `made` takes the keys of rows inserted here, for the references of their children.
+    `made` takes the keys of rows inserted here, for the references of their children; `arrived` each part of the usual
+    edits as soon as it is written, and None at the end, whatever that is.
     """
+    try:
+        _apply(target, fence, order, encoders, made, arrived)
+        passed(f"applying:{target.system.name}")
+    finally:
+        arrived.put(None)
+
+
+def _apply(
+    target: Target,
+    fence: Fence,
+    order: Sequence[str],
+    encoders: Mapping[str, Encoder],
+    made: dict[tuple[str, Gid], Key],
+    arrived: SimpleQueue[Part | None],
+) -> None:
     target.transaction = transaction = target.system.begin(fence)
     if target.unlinks:
         transaction.unlink(target.unlinks)
@@ -116,14 +144,29 @@ def apply(
     for entity in order:
         if entity in target.intents:
             _waves(target, transaction, encoders[entity], target.intents[entity], made)
-        if entity in target.edits:
-            done = transaction.apply(entity, target.edits[entity])
-            for taker, outcome in zip(target.takers[entity], done, strict=True):
-                taker[target.system.name] = outcome
+        if entity in target.errands:
+            _run(target, transaction, entity, target.errands[entity], arrived)
     for entity in reversed(order):
         if entity in target.removals:
             _carry_out(target, transaction, encoders[entity], target.removals[entity], made)
-    passed(f"applying:{target.system.name}")
+
+
+def _run(
+    target: Target, transaction: Transaction, entity: str, errands: list[Errand], arrived: SimpleQueue[Part | None]
+) -> None:
+    """The usual edits, part by part. What is refused may have waited for a part behind: it is tried once more."""
+    name, refused = target.system.name, []
+    for errand in errands:
+        done = transaction.apply(entity, errand.writes)
+        for write, taker, outcome in zip(errand.writes, errand.takers, done, strict=True):
+            taker[name] = outcome
+            if outcome.landing is Landing.REJECTED:
+                refused.append((write, taker))
+        arrived.put(errand.part)
+    if refused and len(errands) > 1:
+        done = transaction.apply(entity, [write for write, _ in refused])
+        for (_, taker), outcome in zip(refused, done, strict=True):
+            taker[name] = outcome
 
 
 def _waves(

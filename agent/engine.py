@@ -232,24 +232,48 @@ class Engine:
             return job()
         return self._pool(system).submit(job).result()
 
-    def side_by_side(self, jobs: Mapping[str, Callable[[], T]]) -> tuple[dict[str, T], dict[str, Stopped]]:
-        """One job per system; the systems that could not answer now, or must not go on, come with their error."""
+    def begin(self, system: str, job: Callable[[], T]) -> Callable[[], T]:
+        """The same without waiting yet: to be called for what the job gives, or raises."""
+        return self._pool(system).submit(job).result if self.options.threads else job
+
+    def side_by_side(
+        self, jobs: Mapping[str, Callable[[], T]], meanwhile: Callable[[], None] | None = None
+    ) -> tuple[dict[str, T], dict[str, Stopped]]:
+        """One job per system; the systems that could not answer now, or must not go on, come with their error.
+        `meanwhile` runs in the caller's thread."""
         answers: dict[str, T] = {}
         failed: dict[str, Stopped] = {}
         waiting: dict[str, Future[T]] = {}
-        if self.options.threads and len(jobs) > 1:
-            waiting = {s: self._pool(s).submit(job) for s, job in jobs.items()}
+        steps: list[Callable[[], None]] = [
+            partial(self._collect, system, job, waiting, answers, failed) for system, job in jobs.items()
+        ]
+        if self.options.threads and (len(jobs) > 1 or (jobs and meanwhile is not None)):
+            waiting.update((s, self._pool(s).submit(job)) for s, job in jobs.items())
+            steps[:0] = [meanwhile] if meanwhile is not None else []
+        else:
+            steps += [meanwhile] if meanwhile is not None else []
         first: BaseException | None = None
-        for system, job in jobs.items():
+        for step in steps:
             try:
-                answers[system] = waiting[system].result() if waiting else self.call(system, job)
-            except (Transient, Halt, Taken) as error:
-                failed[system] = error
+                step()
             except BaseException as error:
                 first = first or error
         if first is not None:
             raise first
         return answers, failed
+
+    def _collect(
+        self,
+        system: str,
+        job: Callable[[], T],
+        waiting: Mapping[str, Future[T]],
+        answers: dict[str, T],
+        failed: dict[str, Stopped],
+    ) -> None:
+        try:
+            answers[system] = waiting[system].result() if waiting else self.call(system, job)
+        except (Transient, Halt, Taken) as error:
+            failed[system] = error
 
     def _pool(self, system: str) -> ThreadPoolExecutor:
         if system not in self._threads:

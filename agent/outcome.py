@@ -55,8 +55,9 @@ def failed(round: Round, system: str, target: Target) -> None:
     if target.transaction is not None:
         target.transaction.rollback()
         target.transaction = None
-    for takers in target.takers.values():
-        for taker in takers:
+    for errand in (errand for errands in target.errands.values() for errand in errands):
+        errand.part.packed = None
+        for taker in errand.takers:
             taker.pop(system, None)
     for by_entity in (target.intents, target.removals):
         for intents in by_entity.values():

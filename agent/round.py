@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
 
 from agent import applying, contact, crash, existence, outcome, usual, who
@@ -72,6 +73,7 @@ class Round:
         self.odd: dict[str, list[tuple[Case, str]]] = defaultdict(list)  # entity -> is this row still that record?
         self.parents: dict[tuple[str, str], dict[Key, Gid]] = defaultdict(dict)  # (entity, system) -> key -> gid
         self.edits: dict[str, dict[Gid, usual.Edit]] = {}  # entity -> records that go the short way
+        self.parts: list[usual.Part] = []  # the same, on their way
         self.done: dict[tuple[str, str], set[Key]] = defaultdict(set)  # keys that went the short way
         self.targets: dict[str, Target] = {}
         self.gone: list[tuple[Case, str]] = []  # live records and the system in which their row is not there any more
@@ -85,7 +87,16 @@ class Round:
         try:
             return self.path()
         finally:
-            for memory in (self.edits, self.finders, self.targets, self.cases, self.readings, self.at, self.strangers):
+            for memory in (
+                self.edits,
+                self.parts,
+                self.finders,
+                self.targets,
+                self.cases,
+                self.readings,
+                self.at,
+                self.strangers,
+            ):
                 memory.clear()  # they refer to each other in circles, which the collector would find late
 
     def path(self) -> Report:
@@ -327,16 +338,20 @@ class Round:
         """What is agreed, and what each system is to be written. Pure but for the references that are looked up."""
         engine = self.engine
         for name in engine.order:
-            tolerance = engine.entities[name].tolerance
-            rules = Rules(self.now, engine.options.tolerance if tolerance is None else tolerance, engine.ranks)
+            rules = self.rules(name)
             creatable = [s for s, t in engine.entities[name].tables.items() if engine.may_create(name, s) and t.write]
-            usual.merge(self, name, rules)
+            usual.merge(self, name)
             for case in self.cases[name].values():
                 self.report.looked += 1
                 if not is_quiet(case, creatable):
                     self.merge_case(name, case, rules)
                 if engine.pending:
                     self.unpend(case)
+
+    def rules(self, name: str) -> Rules:
+        """What a merge of this entity goes by."""
+        engine, tolerance = self.engine, self.engine.entities[name].tolerance
+        return Rules(self.now, engine.options.tolerance if tolerance is None else tolerance, engine.ranks)
 
     def merge_case(self, name: str, case: Case, rules: Rules) -> None:
         entity, record = self.engine.entities[name], case.record
@@ -491,14 +506,15 @@ class Round:
     def apply(self) -> None:
         """Write each target in one transaction of its own, side by side, and leave it open."""
         jobs: dict[str, Callable[[], None]] = {}
+        arrived: SimpleQueue[usual.Part | None] = SimpleQueue()
         for system, target in self.targets.items():
             if target.empty:
                 continue
             fence = Fence(self.engine.name, self.engine.epochs[system], self.number)
             encoders = self.encoders(system, target)
-            jobs[system] = partial(applying.apply, target, fence, self.engine.order, *encoders, crash.point)
+            jobs[system] = partial(applying.apply, target, fence, self.engine.order, *encoders, arrived, crash.point)
         try:
-            done = self.ask(jobs)
+            done = self.ask(jobs, partial(usual.follow, self, arrived, len(jobs)))
         except BaseException:
             self.rollback()
             raise
@@ -610,12 +626,27 @@ class Round:
 
     # --- what several stages need -------------------------------------------------------------------------------
 
-    def ask(self, jobs: Mapping[str, Callable[[], T]]) -> dict[str, T]:
+    def ask(self, jobs: Mapping[str, Callable[[], T]], meanwhile: Callable[[], None] | None = None) -> dict[str, T]:
         """Run one job per system, side by side. One that cannot go on now is absent from the rest of the round."""
-        answers, failed = self.engine.side_by_side(jobs)
+        answers, failed = self.engine.side_by_side(jobs, meanwhile)
         for system, error in failed.items():
             self.drop(system, error)
         return answers
+
+    def asking(self, system: str, job: Callable[[], T]) -> Callable[[], T | None]:
+        """The same without waiting yet: to be called for what the job gives; None: the system is absent by now."""
+        result = self.engine.begin(system, job)
+
+        def answer() -> T | None:
+            try:
+                found = result()
+            except (Transient, Halt, Taken) as error:
+                if system in self.up:
+                    self.drop(system, error)
+                return None
+            return found if system in self.up else None
+
+        return answer
 
     def drop(self, system: str, error: Stopped) -> None:
         """The system takes no part any more: what it said is neither used up nor acknowledged."""

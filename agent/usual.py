@@ -6,26 +6,34 @@ for another reason, its images stand for the agreed version, and the changed fie
 reference and no part in a match rule. The other systems are not read: their rows are compared with the image, byte for
 byte, as they are written (I3). Whatever turns out otherwise, before or after, goes the long way with what is known.
 Both ways decide alike; the model tests run with and without this one.
+
+The databases need as long for their share as the agent for its own, so the work is done in parts: while a source reads
+one part, the state looks up the next; while a target writes one, the part before is encoded for the state.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import compress
+from operator import ne
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent import contact, outcome
-from agent.applying import Intent, Target
+from agent.applying import Errand, Intent, Target
 from agent.casework import Bound, Case
 from agent.merge import Merged, Rules, Side, time_of
 from config.records import Entity, Key, Landing, Op, Outcome, Raw, Reading, Value, Write, WriteKind
-from state.ports import Edited, Image, Journal, Plain, Version
+from state.ports import Edited, Image, Plain, Version
 
 if TYPE_CHECKING:
     from agent.round import Round
 
 ON = True  # tests switch it off and compare
+PART = 1000  # records
 
 
 @dataclass(slots=True)
@@ -36,9 +44,21 @@ class Edit:
     source: str
     reading: Reading
     changed: dict[int, Value]
-    version: Version | None = None  # as it will be agreed
-    writes: dict[str, Write] = field(default_factory=dict)  # by system
+    version: Version  # as it will be agreed
     outcomes: dict[str, Outcome] = field(default_factory=dict)  # of the writes; a system that failed is missing
+
+
+@dataclass(slots=True)
+class Part:
+    """Some edits of one entity, on their way."""
+
+    name: str
+    edits: list[Edit]
+    places: Mapping[str, frozenset[int]]  # by system: the fields that have one there
+    targets: int = 0  # that have not said yet what became of it
+    packed: Any = None  # those that landed as expected, encoded; None: not yet, or a target has failed since
+    counts: Counter[str] = field(default_factory=Counter)  # how many of them were written, by system
+    rest: list[Edit] = field(default_factory=list)  # the others
 
 
 class Lane(NamedTuple):
@@ -49,6 +69,8 @@ class Lane(NamedTuple):
     bounds: Mapping[str, Bound]  # of all systems
     others: tuple[str, ...]
     fields: frozenset[int]
+    holds: Mapping[int, tuple[Callable[[Value], Value], ...]]  # by field: what the others keep of a value
+    reasons: dict[Any, tuple[tuple[str, ...], tuple[str, ...]]]  # remembered: a few combinations serve all records
 
 
 def lanes(entity: Entity, bounds: Mapping[str, Bound]) -> dict[str, Lane]:
@@ -69,8 +91,10 @@ def lanes(entity: Entity, bounds: Mapping[str, Bound]) -> dict[str, Lane]:
     found = {}
     for source in bounds:
         fields = frozenset(i for i in plain if entity.fields[i].owner in (None, source) and i in bounds[source].places)
+        others = tuple(s for s in bounds if s != source)
+        holds = {i: tuple(h for s in others if (h := bounds[s].whole[i]) is not None) for i in fields}
         if fields:
-            found[source] = Lane(entity, source, bounds, tuple(s for s in bounds if s != source), fields)
+            found[source] = Lane(entity, source, bounds, others, fields, holds, {})
     return found
 
 
@@ -81,23 +105,45 @@ def find(round: Round) -> None:
     """Take the usual edits out of this round's looks, rows read."""
     if not ON:
         return
-    asked: dict[str, dict[str, dict[Key, Plain]]] = {}  # system -> entity -> key
+    asked: dict[str, list[tuple[str, Key]]] = {}  # system -> (entity, key)
     for (name, system), looks in round.looks.items():
         lane = round.engine.lanes[name].get(system)
-        if lane is None or not open_to(round, name, system, lane):
-            continue
-        keys = [key for key, reason in looks.items() if reason == Op.UPDATE]
-        plain = round.state.plain(name, system, keys, lane.others) if keys else {}
+        if lane is not None and open_to(round, name, system, lane):
+            asked.setdefault(system, []).extend((name, key) for key, reason in looks.items() if reason == Op.UPDATE)
+    before: Callable[[], None] | None = None
+    for system, rows in asked.items():
+        for n in range(0, len(rows), PART):
+            taking = start(round, system, rows[n : n + PART])
+            if before is not None:
+                before()
+            before = taking
+    if before is not None:
+        before()
+
+
+def start(round: Round, system: str, rows: list[tuple[str, Key]]) -> Callable[[], None]:
+    """Have the plain ones of these rows read. To be called: waits for the readings, and takes those that are edits."""
+    wanted: dict[str, list[Key]] = {}
+    for name, key in rows:
+        wanted.setdefault(name, []).append(key)
+    plains: dict[str, dict[Key, Plain]] = {}
+    for name, keys in wanted.items():
+        lane = round.engine.lanes[name][system]
+        plain = round.state.plain(name, system, keys, lane.others)
         alone = {key: one for key, one in plain.items() if not busy(round, name, lane, one)}
         if alone:
-            asked.setdefault(system, {})[name] = alone
-    reads = {
-        s: partial(round.engine.systems[s].read, {name: list(keys) for name, keys in by_entity.items()})
-        for s, by_entity in asked.items()
-    }
-    for system, found in round.ask(reads).items():
-        for name, plains in asked[system].items():
-            take(round, name, round.engine.lanes[name][system], plains, found.get(name, {}))
+            plains[name] = alone
+    if not plains or system not in round.up:
+        return lambda: None
+    asked = {name: list(alone) for name, alone in plains.items()}
+    answer = round.asking(system, partial(round.engine.systems[system].read, asked))
+
+    def taking() -> None:
+        found = answer()
+        for name, alone in plains.items() if found is not None else ():
+            take(round, name, round.engine.lanes[name][system], alone, (found or {}).get(name, {}))
+
+    return taking
 
 
 def open_to(round: Round, name: str, system: str, lane: Lane) -> bool:
@@ -118,131 +164,168 @@ def busy(round: Round, name: str, lane: Lane, plain: Plain) -> bool:
 
 def take(round: Round, name: str, lane: Lane, plains: Mapping[Key, Plain], found: Mapping[Key, Reading]) -> None:
     """Those whose reading is an edit of the usual kind, or no edit at all; the others stay among the looks."""
-    edits, done = round.edits.setdefault(name, {}), round.done[name, lane.source]
-    decoders, fields, source = lane.bounds[lane.source].decoders, lane.fields, lane.source
+    edits, done, rules = round.edits.setdefault(name, {}), round.done[name, lane.source], round.rules(name)
+    decoders, source = lane.bounds[lane.source].decoders, lane.source
+    indexes = range(len(decoders))
     for key, plain in plains.items():
         reading = found.get(key)
         if reading is None or reading.archived or reading.reborn or reading.was is not None:
             continue
-        old, raws = plain.raws[source], reading.raws
+        raws, version = reading.raws, plain.version
         changed: dict[int, Value] = {}
-        if raws != old:
-            for i, raw in enumerate(raws):
-                if raw == old[i]:
-                    continue
-                decode = decoders[i]
-                if i not in fields or decode is None or not plain.version.origins[i]:
-                    break
-                try:
-                    value = None if raw is None else decode(raw)
-                except ValueError:
-                    break
-                if value == plain.version.values[i] or not fitting(lane, i, value):
-                    break
-                changed[i] = value
+        for i in compress(indexes, map(ne, raws, plain.raws[source])):
+            decode = decoders[i]
+            if i not in lane.fields or decode is None or not version.origins[i]:
+                break
+            raw = raws[i]
+            try:
+                value = None if raw is None else decode(raw)
+            except ValueError:
+                break
+            if value == version.values[i] or not fitting(lane, i, value):
+                break
+            changed[i] = value
+        else:
+            done.add(key)
+            if changed:
+                edits[plain.gid] = Edit(plain, source, reading, changed, agreed(lane, plain, reading, changed, rules))
             else:
-                edits[plain.gid] = Edit(plain, source, reading, changed)
-                done.add(key)
-            continue
-        round.report.looked += 1
-        done.add(key)
+                round.report.looked += 1
 
 
 def fitting(lane: Lane, i: int, value: Value) -> bool:
     """Can every system hold it whole?"""
-    if value is None:
-        return True
-    return all((hold := lane.bounds[s].whole[i]) is None or hold(value) == value for s in lane.others)
+    return value is None or all(hold(value) == value for hold in lane.holds[i])
 
 
 # --- what is agreed, and written ----------------------------------------------------------------------------------
 
 
-def merge(round: Round, name: str, rules: Rules) -> None:
-    """The edit is agreed, and wanted wherever the fields have a place."""
-    edits = round.edits.get(name)
-    if not edits:
-        return
-    lanes, kinds = round.engine.lanes[name], round.engine.entities[name].fields
+def agreed(lane: Lane, plain: Plain, reading: Reading, changed: Mapping[int, Value], rules: Rules) -> Version:
+    """The edit is agreed."""
+    values, stamps, origins, named = plain.version
+    new, when, times, tolerance = list(values), list(stamps), reading.times, rules.tolerance
+    for i, value in changed.items():
+        new[i] = value
+        if times and i in times:  # as `time_of` has it
+            when[i] = max(times[i], stamps[i] + tolerance)
+        else:
+            when[i] = time_of(reading, (i,), plain.seen[lane.source], stamps[i], rules)[1]
+    known = origins, named, tuple(changed)
+    if (reasons := lane.reasons.get(known)) is None:
+        reasons = lane.reasons[known] = reasoned(lane, origins, named, changed)
+    return Version(tuple(new), tuple(when), *reasons)
+
+
+def reasoned(
+    lane: Lane, origins: tuple[str, ...], named: tuple[str, ...], changed: Mapping[int, Value]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Where each field's value is from, and by which rule."""
+    source, froms, rules = lane.source, list(origins), list(named)
+    for i in changed:
+        froms[i] = source
+        rules[i] = f"owner {source}" if lane.entity.fields[i].owner == source else "only change"
+    return tuple(froms), tuple(rules)
+
+
+def merge(round: Round, name: str) -> None:
+    """The edits are wanted wherever their fields have a place."""
+    edits = list(round.edits.get(name, {}).values())
+    round.report.looked += len(edits)
     places = {s: frozenset(b.places) for s, b in round.engine.bound[name].items()}
-    to: dict[str, list[tuple[Edit, Write]]] = {}
-    for gid, edit in edits.items():
-        round.report.looked += 1
-        plain, source = edit.plain, edit.source
-        values, stamps = list(plain.version.values), list(plain.version.stamps)
-        origins, named = list(plain.version.origins), list(plain.version.rules)
-        for i, value in edit.changed.items():
-            stamps[i] = time_of(edit.reading, (i,), plain.seen[source], stamps[i], rules)[1]
-            values[i], origins[i] = value, source
-            named[i] = f"owner {source}" if kinds[i].owner == source else "only change"
-        edit.version = Version(tuple(values), tuple(stamps), tuple(origins), tuple(named))
-        for system in lanes[source].others:
-            wanted = {i: v for i, v in edit.changed.items() if i in places[system]}
-            if wanted:
-                links = tuple(plain.keys.items())
-                write = Write(WriteKind.UPDATE, gid, plain.keys[system], wanted, plain.raws[system], links)
-                edit.writes[system] = write
-                to.setdefault(system, []).append((edit, write))
-    for system, pairs in to.items():
-        if system in round.up:
-            target = round.targets.setdefault(system, Target(round.engine.systems[system]))
-            target.edits[name] = [write for _, write in pairs]
-            target.takers[name] = [edit.outcomes for edit, _ in pairs]
+    for n in range(0, len(edits), PART):
+        part = Part(name, edits[n : n + PART], places)
+        round.parts.append(part)
+        for system, held in places.items():
+            writes: list[Write] = []
+            takers: list[dict[str, Outcome]] = []
+            for edit in part.edits if system in round.up else ():
+                if edit.source != system and (values := wanted(edit, held)):
+                    plain = edit.plain
+                    key, raws, links = plain.keys[system], plain.raws[system], tuple(plain.keys.items())
+                    writes.append(Write(WriteKind.UPDATE, plain.gid, key, values, raws, links))
+                    takers.append(edit.outcomes)
+            if writes:
+                part.targets += 1
+                target = round.targets.setdefault(system, Target(round.engine.systems[system]))
+                target.errands.setdefault(name, []).append(Errand(writes, takers, part))
+
+
+def wanted(edit: Edit, places: frozenset[int]) -> dict[int, Value]:
+    """What is to be written in a system that has these places."""
+    changed = edit.changed
+    return changed if places.issuperset(changed) else {i: v for i, v in changed.items() if i in places}
 
 
 # --- what became of it --------------------------------------------------------------------------------------------
 
 
+def follow(round: Round, arrived: SimpleQueue[Part | None], jobs: int) -> None:
+    """Encode each part as soon as all its targets have written it. None: a target is through, or has failed."""
+    while jobs:
+        part = arrived.get()
+        if part is None:
+            jobs -= 1
+            continue
+        part.targets -= 1
+        if not part.targets:
+            pack(round, part)
+
+
 def settle(round: Round) -> None:
     """What landed as expected is remembered in short; everything else by the long way."""
-    for name, edits in round.edits.items():
-        for edit in edits.values():
-            if all(straight(edit, system) for system in edit.writes):
-                remember(round, name, edit)
-            else:
-                at_length(round, name, edit)
+    for part in round.parts:
+        if part.packed is None:
+            pack(round, part)
+        round.decided.edited.append(part.packed)
+        for system, count in part.counts.items():
+            counts = round.report.written.setdefault(system, {})
+            counts["update"] = counts.get("update", 0) + count
+        for edit in part.rest:
+            at_length(round, part.name, edit)
 
 
-def straight(edit: Edit, system: str) -> bool:
-    """Did it land, and differs the row from its image in what was written only?"""
-    done = edit.outcomes.get(system)
-    if done is None or done.landing is not Landing.LANDED or done.after is None or done.key != edit.plain.keys[system]:
-        return False
-    before, after = edit.plain.raws[system], done.after
-    return all(after[i] == raw or i in edit.changed for i, raw in enumerate(before))
+def pack(round: Round, part: Part) -> None:
+    """Encode those that landed as expected."""
+    part.rest, part.counts = [], Counter()
+    part.packed = round.state.pack([e for edit in part.edits if (e := remember(part, edit)) is not None], round.now)
 
 
-def remember(round: Round, name: str, edit: Edit) -> None:
-    plain, version, decided = edit.plain, edit.version, round.decided
-    assert version is not None
-    raws: dict[str, tuple[Raw, ...]] = {edit.source: edit.reading.raws}
-    fields = round.engine.entities[name].fields
-    for system, write in edit.writes.items():
-        raws[system] = edit.outcomes[system].after or ()
-        counts = round.report.written.setdefault(system, {})
-        counts["update"] = counts.get("update", 0) + 1
-        for i, after in write.values.items():
-            decided.journal.append(
-                Journal(
-                    name,
-                    plain.gid,
-                    "update",
-                    system,
-                    fields[i].name,
-                    plain.version.values[i],
-                    after,
-                    version.rules[i],
-                    version.origins[i],
-                    version.stamps[i],
-                )
-            )
-    decided.edited.append(Edited(plain, version, raws, tuple(edit.writes)))
+def remember(part: Part, edit: Edit) -> Edited | None:
+    """What is to be remembered of it, if it has landed everywhere as expected; else it is one of the rest."""
+    source, raws, written = edit.source, {edit.source: edit.reading.raws}, {}
+    for system, places in part.places.items():
+        if system == source:
+            continue
+        fields = tuple(edit.changed) if places.issuperset(edit.changed) else tuple(wanted(edit, places))
+        if not fields:
+            continue
+        after = straight(edit, system, fields)
+        if after is None:
+            part.rest.append(edit)
+            return None
+        raws[system], written[system] = after, fields
+    part.counts.update(written.keys())
+    return Edited(part.name, edit.plain, edit.version, raws, written)
+
+
+def straight(edit: Edit, system: str, fields: tuple[int, ...]) -> tuple[Raw, ...] | None:
+    """What the row holds, if the write landed and the row differs from its image in what was written only."""
+    done, plain = edit.outcomes.get(system), edit.plain
+    if done is None or done.landing is not Landing.LANDED or done.key != plain.keys[system]:
+        return None
+    after = done.after
+    if after is None:
+        return None
+    expected = list(plain.raws[system])
+    for i in fields:
+        expected[i] = after[i]
+    return after if tuple(expected) == after else None
 
 
 def at_length(round: Round, name: str, edit: Edit) -> None:
     """As the long way would have it from here on."""
     plain, version, source = edit.plain, edit.version, edit.source
-    assert version is not None
     bounds, record = round.engine.bound[name], round.state.load(name, [plain.gid])[plain.gid]
     case = round.cases[name][plain.gid] = Case(record)
     for system, bound in bounds.items():
@@ -253,13 +336,18 @@ def at_length(round: Round, name: str, edit: Edit) -> None:
         case.sides[system] = Side(
             bound.table, bound.rank, reading, image, changed, bound.fits, bound.decode, bound.stale_window
         )
-        if system != source and system not in edit.writes:  # no place there: nothing to hold, nothing to want
+        if system != source and not wanted(
+            edit, frozenset(bound.places)
+        ):  # no place there: nothing to hold, nothing to want
             record.images[system] = image._replace(values=version.values, stamps=version.stamps)
     record.version, record.dirty = version, True
     record.images[source] = Image(edit.reading.raws, version.values, version.stamps, round.now)
     case.merged = Merged(version, dict(record.images), accepted={source})
-    for system, write in edit.writes.items():
-        intent = Intent(case, WriteKind.UPDATE, write.values)
+    for system, bound in bounds.items():
+        values = wanted(edit, frozenset(bound.places))
+        if system == source or not values:
+            continue
+        intent = Intent(case, WriteKind.UPDATE, values)
         done = edit.outcomes.get(system)
         if done is None:
             round.pend(case, system, "down", f"{system} did not take it")

@@ -80,7 +80,9 @@ def _places(distinct: tuple[Any, ...], items: Iterable[Any]) -> Places:
 
 def pack_value(value: Value) -> bytes | None:
     """One canonical value; None stays None."""
-    return None if value is None else _pack(_tagged(value))
+    if value is None:
+        return None
+    return _encode(value) if type(value) is str else _pack(_tagged(value))
 
 
 def unpack_value(blob: bytes | None) -> Value:
@@ -102,9 +104,8 @@ def pack_pair(values: Sequence[Value], stamps: Sequence[Stamp]) -> bytes:
     A record has few distinct stamps: they are kept once, and by field their place.
     """
     distinct = tuple(dict.fromkeys(stamps))
-    if len(distinct) == 1:
-        return _pack((_tags(values), distinct[0]))
-    return _pack((_tags(values), (distinct, _places(distinct, stamps))))
+    at = distinct[0] if len(distinct) == 1 else (distinct, _places(distinct, stamps))
+    return _pack((_tags(values), at))
 
 
 def unpack_pair(blob: bytes) -> tuple[tuple[Value, ...], tuple[Stamp, ...]]:
@@ -163,6 +164,15 @@ def unpack_stale(blob: bytes | None) -> dict[tuple[str, str], list[Replaced]]:
     if blob is None:
         return {}
     return {(system, name): [Replaced(*item) for item in items] for system, name, items in _decode_any(blob)}
+
+
+def pack_lines(lines: Iterable[tuple[str, Value, Value]]) -> bytes:
+    """Fields with their values before and after."""
+    return _pack([(name, _tagged(before), _tagged(after)) for name, before, after in lines])
+
+
+def unpack_lines(blob: bytes | None) -> list[tuple[str, Value, Value]]:
+    return [] if blob is None else [tuple(line) for line in _decode_any(blob)]
 
 
 # --- images: each is kept encoded, so that one that has not changed is carried along as it is -----------------------

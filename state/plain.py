@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from config.records import Key, Raw, Stamp
+from config.records import Gid, Key, Raw, Stamp, Value
 from state.catalog import Catalog
 from state.codec import (
     pack_images,
+    pack_lines,
     pack_pair,
     pack_reasons,
     pack_row,
+    pack_value,
     unpack_entries,
     unpack_pair,
     unpack_reasons,
@@ -25,6 +27,7 @@ from state.database import Database
 from state.ports import Edited, Plain, Version
 
 SLOT = 64  # as in state.reading
+_TEXT = {str, bytes, type(None)}  # of these, what is equal is the same
 
 
 def read(
@@ -52,11 +55,13 @@ def read(
     ):
         raws: dict[str, tuple[Raw, ...]] = {}
         seen: dict[str, Stamp] = {}
-        entries = unpack_entries(images)
+        entries, last, row = unpack_entries(images), None, ()
         for at, lay, when, blob, stands in entries:
             name = wanted.get(at)
             if name is not None and stands is None and lay == layout:
-                raws[name], seen[name] = unpack_row(blob), when
+                if blob != last:
+                    last, row = blob, unpack_row(blob)
+                raws[name], seen[name] = row, when
         if len(raws) == len(names):
             version = Version(*unpack_pair(agreed), *unpack_reasons(reasons))
             memory = (id, agreed, entries)
@@ -64,32 +69,67 @@ def read(
     return found
 
 
-def write(
-    database: Database, catalog: Catalog, edits: Iterable[Edited], at: Stamp
-) -> tuple[dict[str, int], dict[int, list[tuple[int, Sequence[Any] | None]]]]:
-    """Write them. Returns the ids by gid, and by system what to bring back should its transaction not have landed."""
-    numbers = catalog.systems
-    present = frozenset(catalog.system_names)
-    ids: dict[str, int] = {}
-    rows: list[tuple[Any, ...]] = []
-    undo: dict[int, list[tuple[int, Sequence[Any] | None]]] = defaultdict(list)
-    for plain, version, raws, opened in edits:
+class Packed(NamedTuple):
+    """Edited records, encoded: what is left is to write them."""
+
+    ids: dict[Gid, int]
+    records: list[tuple[Any, ...]]
+    journal: list[tuple[Any, ...]]  # all but the round and its time
+    undo: dict[int, list[tuple[int, Sequence[Any] | None]]]  # by system: should its transaction not have landed
+
+
+def pack(catalog: Catalog, edits: Iterable[Edited], at: Stamp) -> Packed:
+    """Encode them. `at`: when they were read."""
+    names = catalog.system_names
+    packed = Packed({}, [], [], defaultdict(list))
+    for entity, plain, version, raws, written in edits:
         id, before, old = plain.memory
-        ids[plain.gid] = id
-        new = {numbers[system]: row for system, row in raws.items()}
+        packed.ids[plain.gid] = id
         entries: list[Sequence[Any]] = []
+        row, blob = None, b""
         for entry in old:
-            system, layout, when, blob, stands = entry
-            row = new.get(system)
-            if row is not None:
-                entries.append((system, layout, at, pack_row(row), None))
-            elif stands is None and system not in present:  # it stands for what was agreed when it still took part
-                entries.append((system, layout, when, blob, before))
+            name = names.get(entry[0])
+            new = raws.get(name) if name is not None else None
+            if new is not None:
+                if row is None or new != row or not _TEXT.issuperset(map(type, row)):
+                    row, blob = new, pack_row(new)
+                entries.append((entry[0], entry[1], at, blob, None))
+                if name in written:
+                    packed.undo[entry[0]].append((id * SLOT + entry[0], (*entry[:4], before)))
+            elif name is None and entry[4] is None:  # it stands for what was agreed when it still took part
+                entries.append((*entry[:4], before))
             else:
                 entries.append(entry)
-            if opened and catalog.system_names.get(system) in opened:
-                undo[system].append((id * SLOT + system, (system, layout, when, blob, before)))
         agreed = pack_pair(version.values, version.stamps)
-        rows.append((agreed, pack_reasons(version.origins, version.rules), pack_images(entries), id))
-    database.many("UPDATE record SET agreed = ?, reasons = ?, images = ? WHERE id = ?", rows)
-    return ids, undo
+        packed.records.append((agreed, pack_reasons(version.origins, version.rules), pack_images(entries), id))
+        number, fields = catalog.entities[entity], catalog.now[entity].fields
+        for system, some in written.items():
+            packed.journal.extend(_lines(number, fields, id, system, some, plain.version.values, version))
+    return packed
+
+
+def _lines(
+    entity: int, names: Sequence[str], id: int, system: str, fields: Sequence[int], old: Sequence[Value], new: Version
+) -> Iterable[tuple[Any, ...]]:
+    """What was written in one system: a row for the fields that were agreed by the same rule, from the same edit."""
+    values, stamps, origins, rules = new
+    i = fields[0]
+    why = rules[i], origins[i], stamps[i]
+    alike = [fields]
+    if any(rules[i] != why[0] or origins[i] != why[1] or stamps[i] != why[2] for i in fields[1:]):
+        groups: dict[tuple[str, str, Stamp], list[int]] = {}
+        for i in fields:
+            groups.setdefault((rules[i], origins[i], stamps[i]), []).append(i)
+        alike = list(groups.values())
+    for some in alike:
+        i = some[0]
+        more = pack_lines([(names[n], old[n], values[n]) for n in some[1:]]) if len(some) > 1 else None
+        before, after = pack_value(old[i]), pack_value(values[i])
+        yield (
+            entity, id, "update", system, names[i], before, after, rules[i], origins[i], stamps[i], "",
+            len(some) - 1, more,
+        )  # fmt: skip
+
+
+def write(database: Database, packed: Packed) -> None:
+    database.many("UPDATE record SET agreed = ?, reasons = ?, images = ? WHERE id = ?", packed.records)

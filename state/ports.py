@@ -170,10 +170,11 @@ class Plain(NamedTuple):
 class Edited(NamedTuple):
     """A plain record that was edited in one system; all others that have a place for it are written."""
 
+    entity: str
     plain: Plain
     version: Version
     raws: dict[str, tuple[Raw, ...]]  # by system: what it stores for the version; of all others the image stays
-    open: tuple[str, ...]  # those of them whose transaction is still open
+    written: dict[str, tuple[int, ...]]  # by system whose transaction is still open: the fields, each of it journaled
 
 
 @dataclass(slots=True)
@@ -183,7 +184,7 @@ class Decided:
     round: int
     at: Stamp
     records: list[Record] = field(default_factory=list)  # dirty ones: versions, images, links, frozen, stale
-    edited: list[Edited] = field(default_factory=list)  # others than these
+    edited: list[Any] = field(default_factory=list)  # others than these: what `State.pack` gave for them
     prepared: list[Prepared] = field(default_factory=list)
     writing: tuple[str, ...] = ()  # systems that have an open transaction in this round
     journal: list[Journal] = field(default_factory=list)
@@ -278,6 +279,11 @@ class State(Protocol):
 
     def get(self, name: str) -> str | None:
         """A named text: first-contact phases, acceptances, sweep cursors, epochs."""
+        ...
+
+    def pack(self, edits: Sequence[Edited], at: Stamp) -> Any:
+        """Encode edits for `Decided.edited`: the dear part of writing them, done while targets are still at work.
+        `at`: the round's. Changes nothing."""
         ...
 
     # --- what writes --------------------------------------------------------------------------------------------

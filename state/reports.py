@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from config.records import Stamp
 from state.catalog import Catalog
-from state.codec import unpack_value
+from state.codec import unpack_lines, unpack_value
 from state.database import Database
 from state.ports import Journal
 from state.reading import SLOT
@@ -54,15 +54,19 @@ class Status:
 
 ENTRY = (
     "SELECT j.seq, j.round, j.at, e.name, coalesce(r.gid, ''), j.action, j.system, j.field, j.before, j.after, j.rule, "
-    "j.origin, j.changed_at, j.note "
+    "j.origin, j.changed_at, j.note, j.more "
     "FROM journal j JOIN entity e ON e.id = j.entity LEFT JOIN record r ON r.id = j.record "
 )
 
 
-def _entry(row: Sequence[Any]) -> Entry:
-    seq, round, at, entity, gid, action, system, name, before, after, rule, origin, changed_at, note = row
-    values = unpack_value(before), unpack_value(after)
-    return Entry(seq, round, at, Journal(entity, gid, action, system, name, *values, rule, origin, changed_at, note))
+def _entries(row: Sequence[Any]) -> list[Entry]:
+    """The lines of one row, the last first."""
+    seq, round, at, entity, gid, action, system, name, before, after, rule, origin, changed_at, note, more = row
+    fields = [(name, unpack_value(before), unpack_value(after)), *unpack_lines(more)]
+    return [
+        Entry(seq, round, at, Journal(entity, gid, action, system, name, old, new, rule, origin, changed_at, note))
+        for name, old, new in reversed(fields)
+    ]
 
 
 def journal(
@@ -77,21 +81,23 @@ def journal(
     if actions:
         where.append(f"j.action IN ({', '.join('?' * len(actions))})")
     sql = f"{ENTRY} WHERE {' AND '.join(where)} ORDER BY j.seq DESC LIMIT ?"
-    return [_entry(row) for row in database.rows(sql, (*parameters, *actions, limit))]
+    rows = database.rows(sql, (*parameters, *actions, limit))
+    return [entry for row in rows for entry in _entries(row)][:limit]
 
 
 def last(database: Database, record: int) -> dict[str, Entry]:
     """By field ('' = the record as a whole): the newest line."""
-    rows = database.rows(
-        f"{ENTRY} WHERE j.seq IN (SELECT max(seq) FROM journal WHERE record = ? GROUP BY field)", (record,)
-    )
-    return {entry.line.field: entry for entry in map(_entry, rows)}
+    found: dict[str, Entry] = {}
+    for row in database.rows(f"{ENTRY} WHERE j.record = ? ORDER BY j.seq DESC", (record,)):
+        for entry in _entries(row):
+            found.setdefault(entry.line.field, entry)
+    return found
 
 
 def summary(database: Database, since: int) -> list[Count]:
     """Lines of rounds after `since`, by entity, action, system and rule."""
     rows = database.rows(
-        "SELECT e.name, action, system, rule, count(*) FROM journal j JOIN entity e ON e.id = j.entity "
+        "SELECT e.name, action, system, rule, sum(1 + extra) FROM journal j JOIN entity e ON e.id = j.entity "
         "WHERE round > ? GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4",
         (since,),
     )

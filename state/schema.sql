@@ -138,11 +138,12 @@ CREATE TABLE journal (
     rule TEXT NOT NULL,                                  -- why
     origin TEXT NOT NULL,                                -- the system whose edit caused it
     changed_at INTEGER,                                  -- when people changed it there
-    note TEXT NOT NULL                                   -- more, in words
+    note TEXT NOT NULL,                                  -- more, in words
+    extra INTEGER NOT NULL DEFAULT 0,                    -- how many further lines stand in `more`
+    more BLOB                                            -- the same of further fields: [field, before, after] each
 ) STRICT;
 
 CREATE INDEX journal_record ON journal (record);
-CREATE INDEX journal_round ON journal (round);
 
 -- Questions that only a person can answer. Closed ones stay for history.
 CREATE TABLE review (

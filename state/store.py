@@ -17,7 +17,8 @@ from config.records import Gid, Key, Stamp
 from state import database, plain, reports
 from state.catalog import Catalog
 from state.database import Database
-from state.ports import Decided, Look, MatchRow, Pending, Plain, Record, Review, Stored
+from state.plain import Packed
+from state.ports import Decided, Edited, Look, MatchRow, Pending, Plain, Record, Review, Stored
 from state.reading import SLOT, Reading, uncollected
 from state.settling import settle
 from state.writing import Writing
@@ -108,6 +109,10 @@ class Store:
     def plain(self, entity: str, system: str, keys: Iterable[Key], others: Sequence[str]) -> dict[Key, Plain]:
         with uncollected():
             return plain.read(self.database, self.catalog, entity, system, keys, others)
+
+    def pack(self, edits: Sequence[Edited], at: Stamp) -> Packed:
+        with uncollected():
+            return plain.pack(self.catalog, edits, at)
 
     def keys(self, entity: str, system: str, gids: Iterable[Gid]) -> dict[Gid, Key]:
         """Keys of rows that are there: of live records, and of those that are held."""

@@ -34,6 +34,11 @@ from state.ports import Decided, Image, Link, Prepared, Record, Review, Version
 from state.reading import SLOT, Known, Reading
 from state.settling import NO_IMAGE, UPSERT_SIDE
 
+LINE = (
+    "INSERT INTO journal (round, at, entity, record, action, system, field, before, after, rule, origin, changed_at, "
+    "note, extra, more) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+
 
 class Writing:
     """Writes one Decided."""
@@ -55,8 +60,12 @@ class Writing:
     def write(self) -> None:
         losers = {loser for loser, _ in self.decided.merged}
         records = [record for record in self.decided.records if record.gid not in losers]
-        edited, undo = plain.write(self.database, self.catalog, self.decided.edited, self.at)
-        self.undo.update(undo)
+        edited: dict[Gid, int] = {}
+        for packed in self.decided.edited:
+            plain.write(self.database, packed)
+            edited |= packed.ids
+            for system, rows in packed.undo.items():
+                self.undo[system] += rows
         self._identify(records, edited)
         self._land_at_once(records)
         self._merge()
@@ -415,17 +424,18 @@ class Writing:
     def _journal(self) -> None:
         d, entities = self.decided, self.catalog.entities
         self.database.many(
-            "INSERT INTO journal (round, at, entity, record, action, system, field, before, after, rule, origin, "
-            "changed_at, note) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            LINE,
             [
                 (
                     d.round, d.at, entities[line.entity], self._id(line.gid, "the journal") if line.gid else None,
                     line.action, line.system, line.field, pack_value(line.before), pack_value(line.after),
-                    line.rule, line.origin, line.changed_at, line.note,
+                    line.rule, line.origin, line.changed_at, line.note, 0, None,
                 )
                 for line in d.journal
             ],
         )  # fmt: skip
+        for packed in d.edited:
+            self.database.many(LINE, ((d.round, d.at, *line) for line in packed.journal))
 
     def _reviews(self) -> None:
         """Closed first: what is asked again in the same round stays open."""

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agent import usual
+from agent import applying, usual
 from config.errors import Problem, Unreachable
-from config.records import Field
+from config.records import Field, Landing, Outcome, Write, WriteKind
 
 from .conftest import MakeWorld
 from .harness import World, quick_folder, short_way
 from .people import Mode, Step, Story
+from .system import MemorySystem
 from .test_traces_identity import family
 
 FIELDS = [Field("n", "int"), Field("p", "int")]
@@ -33,9 +35,9 @@ class Seen:
 def seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[Seen]:
     seen, remember, at_length = Seen(), usual.remember, usual.at_length
 
-    def counted(*args: Any) -> None:
+    def counted(*args: Any) -> Any:
         seen.remembered += 1
-        remember(*args)
+        return remember(*args)
 
     def longer(*args: Any) -> None:
         seen.at_length += 1
@@ -234,6 +236,70 @@ def test_what_a_lost_transaction_had_taken_is_wanted_still(world: MakeWorld) -> 
     assert w.get("b1") == 1
     w.settle()
     assert (w.column("b"), w.column("b", "n", "part")) == ([2], [2])
+
+
+def test_a_part_that_had_landed_before_the_transaction_was_lost(world: MakeWorld, seen: Seen) -> None:
+    """Three records, two of them in the first part; b is cut off at the second part: none of them landed there."""
+    w = world(FIELDS)
+    for _ in range(3):
+        w.load(n=1, p=1)
+    w.settle()
+    for key in ("a1", "a2", "a3"):
+        w.edit(key, n=2)
+    b = w.systems["b"]
+    begin, calls = b.begin, []
+
+    def cut(fence: Any) -> Any:
+        transaction = begin(fence)
+        apply = transaction.apply
+
+        def once(entity: str, writes: Any) -> Any:
+            calls.append(len(writes))
+            if len(calls) == 2:
+                raise Unreachable(Problem("unreachable", "cut off", system="b"))
+            return apply(entity, writes)
+
+        transaction.apply = once
+        return transaction
+
+    b.begin = cut  # type: ignore[method-assign]
+    w.round()
+    b.begin = begin  # type: ignore[method-assign]
+    assert calls == [2, 1] and w.column("b") == [1, 1, 1]
+    assert seen.at_length == 3 and not w.lines("update")
+    w.settle()
+    assert w.column("b") == [2, 2, 2]
+    w.still()
+
+
+class Late:
+    """A transaction that takes a write when all that stand in its way are written."""
+
+    def __init__(self, blocked: str, by: str) -> None:
+        self.blocked, self.by = blocked, by
+        self.calls: list[list[str]] = []
+
+    def apply(self, entity: str, writes: list[Write]) -> list[Outcome]:
+        done = {key for call in self.calls for key in call}
+        self.calls.append([write.key or "" for write in writes])
+        return [
+            Outcome(Landing.REJECTED if w.key == self.blocked and self.by not in done else Landing.LANDED, w.key)
+            for w in writes
+        ]
+
+
+def test_what_a_later_part_stood_in_the_way_of_is_tried_once_more() -> None:
+    """1 takes the unique value that 2 lets go of, in another part."""
+    system, taken, arrived = MemorySystem("b", lambda: 0), [{}, {}], SimpleQueue()  # type: ignore[var-annotated]
+    errands = [
+        applying.Errand([Write(WriteKind.UPDATE, "", key, {}, ())], [taker], part)  # type: ignore[arg-type]
+        for key, taker, part in zip("12", taken, ("one", "two"), strict=True)
+    ]
+    late = Late("1", "2")
+    applying._run(applying.Target(system), late, "thing", errands, arrived)  # type: ignore[arg-type]
+    assert late.calls == [["1"], ["2"], ["1"]]
+    assert [taker["b"].landing for taker in taken] == [Landing.LANDED, Landing.LANDED]
+    assert [arrived.get_nowait() for _ in range(2)] == ["one", "two"]
 
 
 @pytest.mark.parametrize("point", ["decided", "applied:b", "recorded"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -399,8 +400,8 @@ def test_a_plain_record_is_told_and_written_in_short(store: Store) -> None:
         {"crm": 5, "erp": 5},
     )
     new = version("ACME", None, stamp=9)
-    edited = Edited(found["1"], new, {"crm": ("acme", None), "erp": ("ACME", None)}, ("erp",))
-    store.commit(Decided(2, 11, edited=[edited], writing=("erp",), journal=[line(A)]))
+    edited = Edited("customer", found["1"], new, {"crm": ("acme", None), "erp": ("ACME", None)}, {"erp": (0, 1)})
+    store.commit(Decided(2, 11, edited=[store.pack([edited], 11)], writing=("erp",), journal=[line(A)]))
     record = load(store, A)
     stands = new.values, new.stamps, 11
     assert record.version == new
@@ -408,6 +409,36 @@ def test_a_plain_record_is_told_and_written_in_short(store: Store) -> None:
     store.settle("erp", landed=False)
     assert load(store, A).images == {"crm": Image(("acme", None), *stands), "erp": image("Acme", None)}
     assert store.plain("customer", "crm", ["1"], ["erp"]) == {}, "erp stands for what was agreed before"
+
+
+def test_what_two_systems_store_is_kept_apart_though_it_is_equal(store: Store) -> None:
+    store.commit(Decided(1, 10, records=[customer(A, "Acme", crm="1", erp="E1")]))
+    found = store.plain("customer", "crm", ["1"], ["erp"])["1"]
+    raws = {"crm": (Decimal("1.5"), True), "erp": (Decimal("1.50"), 1)}
+    edited = Edited("customer", found, version("1.5", None, stamp=9), raws, {"erp": (0, 1)})
+    store.commit(Decided(2, 11, edited=[store.pack([edited], 11)], writing=("erp",)))
+    assert {s: repr(image.raws) for s, image in load(store, A).images.items()} == {s: repr(r) for s, r in raws.items()}
+
+
+@pytest.mark.parametrize(("rules", "rows"), [(("only change", "only change"), 1), (("only change", "owner crm"), 2)])
+def test_fields_that_were_agreed_alike_share_a_row_of_the_journal(
+    store: Store, rules: tuple[str, ...], rows: int
+) -> None:
+    store.commit(Decided(1, 10, records=[customer(A, "Acme", crm="1", erp="E1")]))
+    found = store.plain("customer", "crm", ["1"], ["erp"])["1"]
+    old, new = found.version, version("ACME", "Porto", stamp=9)._replace(rules=rules)
+    edited = Edited("customer", found, new, {"crm": new.values, "erp": new.values}, {"erp": (0, 1)})
+    store.commit(Decided(2, 11, edited=[store.pack([edited], 11)], writing=("erp",), journal=[line(A, "link")]))
+    lines = [
+        Journal("customer", A, "update", "erp", name, old.values[i], new.values[i], rules[i], new.origins[i], 9)
+        for i, name in enumerate(("name", "parent"))
+    ]
+    entries = store.journal("customer", A)
+    assert [(e.round, e.at, e.line) for e in entries[:2]] == [(2, 11, lines[1]), (2, 11, lines[0])]
+    assert store.database.value("SELECT count(*) FROM journal WHERE action = 'update'") == rows
+    assert [e.line for e in store.journal("customer", A, 1, actions=["update"])] == [lines[1]]
+    assert {name: e.line for name, e in store.last_lines(A).items()} == {"name": lines[0], "parent": lines[1]}
+    assert sum(c.lines for c in store.summary() if c.action == "update") == 2
 
 
 @pytest.mark.parametrize("what", ["frozen", "stale", "gone", "held", "other version", "no image", "nothing agreed"])
