@@ -92,12 +92,20 @@ def bound(look: Look, overlap: int) -> Stamp:
 def since(before: Look, now: Look, overlap: int) -> Stamp:
     """No row that has come into sight between these two looks is stamped below it. (Server's clock.)
 
-    When all can be seen again, what was committed unseen is read, too.
+    When all can be seen again, what was committed unseen is read, too. So is the last hour of a clock that was set
+    back: what was stamped since lies below what the clock showed before.
     """
     ended = [o.since for key, o in before.open.items() if key not in now.open]
     if before.unseen is not None and now.unseen is None:
         ended.append(before.unseen)
+    if now.clock < before.clock - SECOND:
+        ended.append(now.clock - HOUR)
     return min([before.clock, *ended]) - overlap - SLACK
+
+
+def resumed(low: Stamp, now: Look) -> Stamp:
+    """From where another process reads on that has found `low`: as `since`, for a clock that was set back meanwhile."""
+    return low if now.clock >= low else now.clock - HOUR
 
 
 def complete(look: Look, overlap: int, offset: Stamp, more_assumed: str = "") -> Complete:

@@ -195,9 +195,10 @@ class _Call:
         """From where they are looked for; None: no row can have come at or below the newest one."""
         before = self.known.look
         whole = before is None or self.cursor is not None
-        low = self.source.spell(
-            self.low if whole or before is None else horizon.since(before, self.look, self.overlap), top.at
-        )
+        if whole or before is None:
+            low = self.source.spell(horizon.resumed(self.low, self.look), top.at)
+        else:
+            low = self.source.spell(horizon.since(before, self.look, self.overlap), top.at)
         newest, lowest = self.source.moment(top.at), self.source.moment(low)
         return None if newest is not None and lowest is not None and newest < lowest else low
 

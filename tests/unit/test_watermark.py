@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from adapters import remembered, watermark
+from adapters import horizon, remembered, watermark
 from adapters.horizon import SECOND, SLACK, Look, Open
 from adapters.polled import Tables
 from adapters.remembered import Remembered
@@ -28,6 +28,7 @@ class Database:
         self.open: dict[str, tuple[int, list[Mark]]] = {}
         self.reads: list[int] = []  # how many rows each statement gave
         self.count = 0
+        self.meanwhile: Callable[[], None] | None = None  # what people do between the next two statements of a poll
 
     # --- people ------------------------------------------------------------------------------------------------------
 
@@ -51,13 +52,21 @@ class Database:
     # --- the port ----------------------------------------------------------------------------------------------------
 
     def look(self, before: Look | None = None) -> Look:
-        return Look(self.now, {name: Open(begun, name) for name, (begun, _) in self.open.items()})
+        found = Look(self.now, {name: Open(begun, name) for name, (begun, _) in self.open.items()})
+        self._pass()
+        return found
+
+    def _pass(self) -> None:
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            meanwhile()
 
     def _sorted(self) -> list[Mark]:
         return sorted(self.rows.values(), key=lambda m: m[:2])
 
     def _given(self, rows: list[Mark]) -> list[Mark]:
         self.reads.append(len(rows))
+        self._pass()
         return rows
 
     def newest(self) -> Mark | None:
@@ -173,6 +182,50 @@ def test_a_position_that_is_asked_for_again_gives_the_same(database: Database) -
     assert [c.key for c in first.changes] == [c.key for c in again.changes] == ["k0", "k1", "k2"]
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+def test_the_look_comes_before_the_reading(database: Database, restarted: bool) -> None:
+    """A transaction that ends after the first of the two is either listed as open or read. The other way round it
+    would be neither: a reading that came first did not see it, a look that came then did not list it."""
+    database.put("a")
+    poll = Poll(database)
+    database.begin("late")
+    database.write("late", "l")
+    for n in range(10):
+        database.now += 60 * SECOND
+        database.put(f"k{n}")
+        poll()
+    database.now += 60 * SECOND
+    database.put("z")
+    database.meanwhile = lambda: database.commit("late")
+    if restarted:
+        poll.restart()
+    found = poll()
+    database.now += 60 * SECOND
+    assert database.open == {} and "l" in found + poll()
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_clock_that_is_set_back_hides_nothing(database: Database, restarted: bool) -> None:
+    """What is stamped then lies far below what was seen; also what was stamped while nobody looked."""
+    poll = Poll(database)
+    database.put("a")
+    assert poll() == ["a"]
+    database.now += 3600 * SECOND
+    database.put("b")
+    assert poll() == ["b"]
+    database.now -= 600 * SECOND
+    for n in range(3):
+        database.now += 60 * SECOND
+        database.put(f"k{n}")
+    if restarted:
+        poll.restart()
+    assert poll() == ["k0", "k1", "k2"]
+    database.now += SECOND
+    database.put("l")
+    assert poll() == ["l"]
+    assert poll.complete["t"].at == database.now - SLACK
+
+
 def test_little_is_remembered(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a transaction open for ever: what is forgotten is handed out once more, when it ends."""
     monkeypatch.setattr(remembered, "KEPT", 50)
@@ -275,19 +328,27 @@ def test_a_position_survives_its_bytes() -> None:
 
 
 STEPS = st.tuples(
-    st.sampled_from(["begin", "write", "update", "commit", "poll", "page", "restart"]),
+    st.sampled_from(["begin", "write", "update", "commit", "poll", "page", "restart", "put", "take over"]),
     st.integers(0, 3),
     st.integers(0, 5 * SECOND),
 )
 
 
 @given(st.lists(STEPS, max_size=60))
+@example([("begin", 0, 0), ("put", 9, SECOND), ("put", 8, SECOND), ("take over", 0, SECOND), ("commit", 0, 0)])
 def test_every_row_is_handed_out_whatever_the_order_of_commits(steps: list[tuple[str, int, int]]) -> None:
     """Transactions that begin, stamp rows anywhere between their start and now, and commit when they like; polls,
-    pages and restarts in between; no overlap at all. What stands in a row in the end was handed out after it did."""
+    pages and restarts in between; no overlap and no slack at all. What stands in a row in the end was handed out after
+    it did."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(horizon, "SLACK", 0)
+        seen, rows = _played(steps)
+    assert seen == rows
+
+
+def _played(steps: list[tuple[str, int, int]]) -> tuple[dict[str, Mark], dict[str, Mark]]:
     database = Database()
     poll = Poll(database)
-    pages = 0
     seen: dict[str, Mark] = {}
 
     def note(keys: list[str]) -> None:
@@ -305,16 +366,21 @@ def test_every_row_is_handed_out_whatever_the_order_of_commits(steps: list[tuple
                 database.write(name, f"k{n}")
             case "commit" if name in database.open:
                 database.commit(name)
+            case "put":  # a transaction of one statement
+                database.put(f"p{database.count}")
             case "poll":
                 note(poll())
             case "page":
-                pages += 1
                 polled = poll.tables.changes(poll.marks, database.look, 1, 0)
                 poll.marks = polled.marks
                 note([c.key for c in polled.changes])
             case "restart":
                 poll.restart()
+            case "take over":  # all is taken, and another process goes on
+                note(poll())
+                poll.restart()
     for name in list(database.open):
+        database.write(name, f"e{name}")  # stamped when it began
         database.commit(name)
     note(poll(limit=2))
-    assert seen == database.rows
+    return seen, database.rows
