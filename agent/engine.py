@@ -103,6 +103,7 @@ class Engine:
         self.phases = contact.load_phases(self)
         self.down: dict[str, Down] = {}
         self.returned: dict[str, Down] = {}  # why a system took no part until it was last tried
+        self.heard: set[str] = set()  # systems that were asked for changes: from where, is durable
         self.started = False
         self.contested = False  # another agent has one of the systems: are the others ours?
         self.attempts: dict[str, int] = {}
@@ -162,6 +163,7 @@ class Engine:
         round.decided.meta.update(chunk.meta)
         unlinked = self._unlink(round)
         report = round.run()
+        self.heard.update(round.batches)
         self.complete.take(round)
         self._unlinked([place for place in unlinked if place[0] not in self.down])
         self.sweeper.passed(chunk)

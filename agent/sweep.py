@@ -129,10 +129,14 @@ class Sweeper:
         return self.due if self._next() is not None else None
 
     def _next(self) -> Sweep | None:
-        """The first that can go on: its system answers, and its entity's first contact is over."""
-        down, phases = self.engine.down, self.engine.phases
+        """The first that can go on: its system answers, and its entity's first contact is over.
+
+        Capture comes first: a watermark that begins begins with now, and what is changed between a row's comparison
+        and that moment would be seen by neither.
+        """
+        down, phases, heard = self.engine.down, self.engine.phases, self.engine.heard
         for sweep in self.waiting.values():
-            if sweep.system not in down and phases[sweep.entity] == contact.LIVE:
+            if sweep.system in heard and sweep.system not in down and phases[sweep.entity] == contact.LIVE:
                 return sweep
         return None
 

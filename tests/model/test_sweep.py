@@ -59,6 +59,26 @@ def swept(w: World, system: str = "b") -> Swept | None:
     return load(w.state.get(f"swept:thing:{system}"), Swept)
 
 
+def test_a_capture_that_begins_comes_before_the_first_chunk(world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table that was switched to a watermark: it begins with now, and only the sweep finds what was changed before,
+    up to that very moment."""
+    w = loaded(world)
+    w.stop()
+    b = w.systems["b"]
+    logged, begun = b.changes, []
+
+    def changes(position: bytes | None, limit: int) -> Any:
+        if not begun:
+            begun.append(unseen(w, lambda: w.edit("b1", p=77)))
+        return logged(position, limit)
+
+    monkeypatch.setattr(b, "changes", changes)
+    w.start()
+    w.engine.sweeper.request("thing", "b", "a watermark shows no deletes")
+    w.settle()
+    assert begun and w.get("a1", "p") == 77
+
+
 def test_inserts_updates_and_deletes_are_found(world: MakeWorld) -> None:
     w = loaded(world)
     unseen(w, lambda: three_kinds(w))
