@@ -10,7 +10,7 @@ Times are integers: microseconds since 1970-01-01 UTC on the agent's clock (adap
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -64,12 +64,14 @@ class Batch(NamedTuple):
     `position` is opaque and goes back to the same capture: stored by the state with the round, then acknowledged.
     `more` says that the source has further changes waiting now.
     `complete` by entity, where a capture can say it; a change log without more to give is complete up to this call.
+    `emptied`: entities of whose table rows went without a change of their own (TRUNCATE): which, a sweep finds.
     """
 
     changes: list[Change]
     position: bytes | None
     more: bool
     complete: Mapping[str, Complete] = {}
+    emptied: Sequence[str] = ()
 
 
 class Reading(NamedTuple):

@@ -28,15 +28,17 @@ class Capture:
     def changes(self, position: bytes | None, limit: int, offset: Stamp) -> Batch:
         """`offset`: the server's clock minus the agent's."""
         changes: list[Change] = []
+        emptied: list[str] = []
         noted, more = b"", False
         if self._by_tag:
-            changes, ids, log, more = self._log.changes(self._by_tag, limit)
+            changes, emptied, ids, log, more = self._log.changes(self._by_tag, limit)
             noted = _pack(ids, log) if ids else b""
         polled = self._tables.changes(
             watermark.unpack(position).marks, lambda _: horizon.look(self._session), limit - len(changes), offset
         )
         places = Places(noted, polled.marks)
-        return Batch(changes + polled.changes, watermark.pack(places), more or polled.more, polled.complete)
+        more = more or polled.more
+        return Batch(changes + polled.changes, watermark.pack(places), more, polled.complete, emptied)
 
     def acknowledge(self, position: bytes | None) -> None:
         noted = watermark.unpack(position).log

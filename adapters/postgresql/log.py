@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from adapters.keys import newest
 from adapters.postgresql.bound import Bound
@@ -31,6 +31,18 @@ CHAIN = 20
 
 
 Range = list[int]  # first id, count
+EMPTIED = "T"
+"""The operation of an entry that speaks of a whole table: it was emptied by TRUNCATE."""
+
+
+class Found(NamedTuple):
+    """What a poll has found."""
+
+    changes: list[Change]
+    emptied: list[str]  # entities
+    ranges: list[Range]  # the ids that this covers
+    log: int  # that they are of: one that is made anew counts from 1 again
+    more: bool
 
 
 @dataclass(slots=True)
@@ -141,28 +153,31 @@ class Log:
 
     # --- consuming ---------------------------------------------------------------------------------------------------
 
-    def changes(self, bounds: Mapping[str, Sequence[Bound]], limit: int) -> tuple[list[Change], list[Range], int, bool]:
-        """Up to `limit` distinct records in the order of their first entry, the ids that this covers, the log that they
-        are of (one that is made anew counts from 1 again), and whether more is waiting."""
+    def changes(self, bounds: Mapping[str, Sequence[Bound]], limit: int) -> Found:
+        """Up to `limit` distinct records in the order of their first entry."""
         changes: dict[tuple[str, Key], Change] = {}
         ranges: list[Range] = []
+        emptied: dict[str, None] = {}
         last = 0
         seen, rows = self._first(limit)
         for page in range(PAGES):
             if page:
                 rows = self._session.query(self._page(last, limit))
             for last, tag, key, op, _ in rows:
-                targets = [(bound.entity, key) for bound in bounds.get(tag, ())]
+                entities = [bound.entity for bound in bounds.get(tag, ())]
+                if op == EMPTIED:
+                    emptied.update(dict.fromkeys(entities))
+                targets = [] if op == EMPTIED else [(entity, key) for entity in entities]
                 if len(changes) >= limit and any(target not in changes for target in targets):
-                    return list(changes.values()), ranges, seen.log, True
+                    return Found(list(changes.values()), list(emptied), ranges, seen.log, True)
                 for target in targets:
                     changes[target] = Change(*target, OPS.get(op, Op.LOOK))
                 _extend(ranges, last)
             if len(rows) < limit:
-                return list(changes.values()), ranges, seen.log, False
+                return Found(list(changes.values()), list(emptied), ranges, seen.log, False)
             if 2 * len(changes) > limit:
                 break
-        return list(changes.values()), ranges, seen.log, True
+        return Found(list(changes.values()), list(emptied), ranges, seen.log, True)
 
     def _page(self, after: int, limit: int) -> str:
         return f"SELECT id, tbl, key, op::text, 0::bigint FROM {self.name} WHERE id > {after} ORDER BY id LIMIT {limit}"

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 
 from adapters.postgresql.bound import Bound
 from adapters.postgresql.doorbell import ring
-from adapters.postgresql.log import PREFIX
+from adapters.postgresql.log import EMPTIED, PREFIX
 from adapters.postgresql.sql import column_of, literal, own, qualified, quote, trim
 from config.records import Column
 
-EVENTS = ("insert", "update", "delete")
+EVENTS = ("insert", "update", "delete", "truncate")
 # What spells a key of these kinds depends on settings of the application's session: the function brings its own.
 SPELLING = {
     "date": ["datestyle = 'ISO, MDY'"],
@@ -47,7 +47,7 @@ class Objects:
         """Schema and tables, and the rights on them that the agent's account needs."""
         schema = quote(self.schema)
         return f"""-- Everything that Accord makes in this database is in this schema, but for its triggers (called
--- {self.schema}_TABLE_insert, _update and _delete). `accord unprepare` removes it all.
+-- {self.schema}_TABLE_insert, _update, _delete and _truncate). `accord unprepare` removes it all.
 DO $accord$ BEGIN
     IF NOT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = {literal(self.schema)}) THEN
         CREATE SCHEMA {schema};
@@ -60,7 +60,7 @@ CREATE TABLE IF NOT EXISTS {self.name("changes")} (
     tbl        text COLLATE "C" NOT NULL,                 -- the table, as the mapping names it
     key        text COLLATE "C" NOT NULL,                 -- the row's primary key; a JSON array when it is composite
     was        text COLLATE "C",                          -- the key before it was changed
-    op         "char" NOT NULL,                           -- I, U or D
+    op         "char" NOT NULL,                           -- I, U or D; T: the whole table was emptied
     cols       text[],                                    -- of an update: the mapped columns that changed
     changed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     txn        bigint NOT NULL DEFAULT txid_current(),
@@ -115,7 +115,7 @@ GRANT SELECT, INSERT, UPDATE ON {self.name("fence")} TO {account};
         return qualified(self.schema, f"{trim(bound.tag.replace('.', '_'), 46)}_{digest}")
 
     def trigger(self, bound: Bound, event: str) -> str:
-        return f"{trim(f'{self.schema}_{bound.table.name}', 55)}_{event}"
+        return f"{trim(f'{self.schema}_{bound.table.name}', 54)}_{event}"
 
     def captures(self, group: Sequence[Bound]) -> str:
         """The function and the triggers of one table, with the mark that tells `prepared` how they were made."""
@@ -158,6 +158,12 @@ COMMENT ON FUNCTION {function}() IS {literal(self.mark(group))};
     txn bigint;
 BEGIN
     IF to_regclass({literal(log)}) IS NULL THEN
+        RETURN NULL;
+    END IF;
+    IF TG_OP = 'TRUNCATE' THEN
+        txn := txid_current();
+        {into} (tbl, key, op, own, txn) VALUES ({tag}, '', '{EMPTIED}', own, txn);
+        {ring(self.schema)}
         RETURN NULL;
     END IF;
     BEGIN
@@ -203,7 +209,8 @@ END"""
         stranger = f"coalesce(current_setting({literal(self.mark_setting)}, true), '') = '' OR pg_trigger_depth() > 0"
         return "\n".join(
             f"CREATE OR REPLACE TRIGGER {quote(self.trigger(bound, event))} AFTER {event.upper()} ON {bound.name}\n"
-            f"    FOR EACH ROW WHEN ({stranger})\n    EXECUTE FUNCTION {self.function(bound)}();"
+            f"    FOR EACH {'STATEMENT' if event == 'truncate' else 'ROW'} WHEN ({stranger})\n"
+            f"    EXECUTE FUNCTION {self.function(bound)}();"
             for event in EVENTS
         )
 

@@ -37,7 +37,8 @@ ORDER BY w.n
 """
 TABLES = """
 SELECT concat_ws('/', r.oid, r.relfilenode,
-                 (SELECT md5(string_agg(t.relid::oid::text, ',' ORDER BY t.relid)) FROM pg_partition_tree(r.oid) t))
+                 (SELECT md5(string_agg(concat_ws('.', t.relid::oid, pg_relation_filenode(t.relid)), ','
+                                        ORDER BY t.relid)) FROM pg_partition_tree(r.oid) t))
 FROM unnest($1::text[]) WITH ORDINALITY w(tbl, n) LEFT JOIN pg_class r ON r.oid = to_regclass(w.tbl) ORDER BY w.n
 """
 

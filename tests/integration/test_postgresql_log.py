@@ -233,6 +233,26 @@ def test_a_poll_reads_little_however_much_was_consumed(world: World, db: Any) ->
             assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 20, plan
 
 
+def test_a_table_that_is_emptied_is_told_once(world: World, db: Any) -> None:
+    db.app("UPDATE customer SET credit = 0 WHERE id = 1")
+    db.sql("TRUNCATE customer")
+    db.app("INSERT INTO customer (id, name) VALUES (9, 'n')")
+    batch = world.system.changes(None, 10)
+    assert [c.key for c in batch.changes] == ["1", "9"] and list(batch.emptied) == ["customer"]
+    world.system.acknowledge(batch.position)
+    batch = world.system.changes(batch.position, 10)
+    assert batch.changes == [] and list(batch.emptied) == []
+
+
+def test_only_a_table_that_is_emptied(world: World, db: Any) -> None:
+    """Not one by a TRUNCATE that is rolled back."""
+    with closing(db.server.connect(db.name)) as session:
+        session.execute("BEGIN")
+        session.execute("TRUNCATE customer")
+        session.execute("ROLLBACK")
+    assert list(world.system.changes(None, 10).emptied) == []
+
+
 # --- room ------------------------------------------------------------------------------------------------------------
 
 
