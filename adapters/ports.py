@@ -67,6 +67,16 @@ class Capture(Protocol):
         """What `changes` gave up to this position is durable in the state: let go of exactly that (I1). May repeat."""
         ...
 
+    def backlog(self) -> int:
+        """Bytes, about, that this database keeps for this agent and would not keep without it. Quick; 0 before
+        `prepare`, and where nothing is kept."""
+        ...
+
+    def let_go(self) -> bool:
+        """Let go of all that `backlog` counts, as far as that can be done without keeping anybody waiting; False:
+        something is left. The changes are lost: whoever calls it has asked for sweeps. May repeat."""
+        ...
+
 
 class Reader(Protocol):
     """Reads records of the bound tables, raw and exact."""

@@ -12,6 +12,9 @@ from config.records import Column, Raw, Stamp, Table, Value
 
 SQL = "sql:"
 
+ENTRY = 200
+"""Bytes that an entry of a change log takes with its indexes, about."""
+
 MODIFIED = Column("modified", "datetime", "", fraction=6)
 """Stands for the column of a `modified` that is an expression."""
 

@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from adapters.ports import System
 from agent import contact, crash, usual
+from agent.backlog import Backlog
 from agent.casework import Bound, topological
 from agent.complete import Completeness
 from agent.identity import Row
@@ -64,6 +65,7 @@ class Options:
     first_pause: int = SECOND  # before a failed thing is tried again; doubles up to LONGEST_PAUSE
     threads: bool = True  # one per system; off: everything in the caller's thread
     rows_per_second: int = 0  # that a sweep reads; 0 = as fast as it can
+    max_backlog: int = 0  # bytes that a system may have to keep for us; 0 = any
     blind: int = 600 * SECOND  # between two sweeps while changes are not captured
     sweeps: Mapping[str, str] = field(default_factory=dict)  # by entity: when it is swept ("daily 03:00")
 
@@ -119,6 +121,7 @@ class Engine:
         self.notes: list[str] = []  # sentences for the log
         self.sweeper = Sweeper(self, self.options.rows_per_second, self.notes.append)
         self.watch = Watch(self)
+        self.backlog = Backlog(self, self.options.max_backlog)
         self.waiting = Waiting(self)
         self.complete = Completeness(self)
         self.unlinks = self._load_unlinks()
@@ -157,6 +160,7 @@ class Engine:
         self._wake()
         self._must_go_on(1)
         self.watch.look()
+        self.backlog.look()
         self.sweeper.tick()
         chunk = self.sweeper.next()
         round = Round(self, chunk.looks)

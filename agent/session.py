@@ -135,5 +135,6 @@ def options(config: Config) -> Options:
         stale_windows={name: system.stale_window for name, system in config.systems.items()},
         rows_per_second=config.sweep.rows_per_second,
         blind=config.sweep.blind,
+        max_backlog=config.log.max_backlog,
         sweeps={name: entity.sweep for name, entity in config.entities.items()},
     )

@@ -20,6 +20,7 @@ from config.model import (
     DefaultOptions,
     EntityOptions,
     FieldOptions,
+    LogOptions,
     Options,
     SweepOptions,
     SystemOptions,
@@ -33,7 +34,7 @@ T = TypeVar("T", bound=Options)
 Path = tuple[str, ...]
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-AGENT_FILE = ("agent", "sweep", "systems")  # the sections of accord.toml
+AGENT_FILE = ("agent", "sweep", "log", "systems")  # the sections of accord.toml
 SECTIONS = (*AGENT_FILE, "limits", "lookups")
 
 
@@ -103,6 +104,7 @@ class Draft:
     problems: list[Problem] = field(default_factory=list)
     agent: Part[AgentOptions] | None = None
     sweep: Part[SweepOptions] = Part(SweepOptions())
+    log: Part[LogOptions] = Part(LogOptions())
     systems: dict[str, Part[SystemOptions]] = field(default_factory=dict)
     misnamed: set[str] = field(default_factory=set)  # systems that are called like an option
     systems_known: bool = True  # False: accord.toml was not understood, and no system can be called unknown

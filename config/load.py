@@ -105,7 +105,9 @@ def assemble(draft: Draft, file: Path, environ: Mapping[str, str]) -> Config:
     agent = AgentConfig.model_construct(None, **(written | {"state": folder / written["state"]}))
     systems = {name: assemble_system(draft, name, part, agent, folder, environ) for name, part in draft.systems.items()}
     entities = {name: assemble_entity(name, entity, systems, agent) for name, entity in draft.entities.items()}
-    return Config(agent, draft.sweep.value, systems, entities, folder, file, draft.source, draft.sources)
+    return Config(
+        agent, draft.sweep.value, draft.log.value, systems, entities, folder, file, draft.source, draft.sources
+    )
 
 
 def assemble_system(

@@ -63,6 +63,14 @@ class SweepOptions(Options):
     """How long after a sweep the next one follows while changes are not captured (the triggers are gone)."""
 
 
+class LogOptions(Options):
+    """`[log]`: what a database may have to keep for this agent."""
+
+    max_backlog: Annotated[int, v.SIZE] = 2 * 10**9
+    """Changes that wait in one database, in its change log or in its own log, may take about so much room. Of more
+    Accord lets go, and compares all rows instead; at half of it, it warns."""
+
+
 class DefaultOptions(Options):
     """`[systems.S.defaults]`: for each table of this system that has the column and does not say otherwise."""
 
@@ -274,6 +282,7 @@ class Config:
 
     agent: AgentConfig
     sweep: SweepOptions
+    log: LogOptions
     systems: dict[str, SystemConfig]  # in the order of the file
     entities: dict[str, EntityConfig]  # in the order of the files
     folder: Path

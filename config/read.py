@@ -16,12 +16,20 @@ from config.draft import (
     keys,
     places,
 )
-from config.model import AgentOptions, EntityOptions, FieldOptions, SweepOptions, SystemOptions, TableOptions
+from config.model import (
+    AgentOptions,
+    EntityOptions,
+    FieldOptions,
+    LogOptions,
+    SweepOptions,
+    SystemOptions,
+    TableOptions,
+)
 from config.values import PLACE, nearest, shown, suggestion
 
 
 def read_agent_file(draft: Draft, raw: dict[str, Any]) -> None:
-    """accord.toml: `[agent]`, `[sweep]` and `[systems.S]`."""
+    """accord.toml: `[agent]`, `[sweep]`, `[log]` and `[systems.S]`."""
     for key, value in raw.items():
         if key not in AGENT_FILE:
             hint = "Entities stand in files of their own: entities/NAME.toml." if "fields" in keys_of(value) else ""
@@ -32,6 +40,8 @@ def read_agent_file(draft: Draft, raw: dict[str, Any]) -> None:
         draft.wrong(("agent",), "missing-key", "the section [agent] is missing.", 'Add [agent] with name = "…".')
     if "sweep" in raw:
         draft.sweep = draft.section(SweepOptions, raw["sweep"], ("sweep",))
+    if "log" in raw:
+        draft.log = draft.section(LogOptions, raw["log"], ("log",))
     read_systems(draft, raw.get("systems"), raw)
 
 

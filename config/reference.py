@@ -14,6 +14,7 @@ from config.model import (
     DefaultOptions,
     EntityOptions,
     FieldOptions,
+    LogOptions,
     Options,
     SweepOptions,
     SystemOptions,
@@ -25,6 +26,7 @@ BEGIN, END = "<!-- reference: begin -->", "<!-- reference: end -->"
 SECTIONS: tuple[tuple[str, type[Options]], ...] = (
     ("accord.toml: `[agent]`", AgentOptions),
     ("accord.toml: `[sweep]`", SweepOptions),
+    ("accord.toml: `[log]`", LogOptions),
     ("accord.toml: `[systems.S]`", SystemOptions),
     ("accord.toml: `[systems.S.defaults]`", DefaultOptions),
     ("entities/*.toml: `[ENTITY]`", EntityOptions),

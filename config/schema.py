@@ -8,8 +8,17 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from config.draft import NAME, RESERVED, SECTIONS
-from config.model import AgentOptions, EntityOptions, FieldOptions, Options, SweepOptions, SystemOptions, TableOptions
-from config.values import DURATION, PLACE, WINDOW, Form, write_duration
+from config.model import (
+    AgentOptions,
+    EntityOptions,
+    FieldOptions,
+    LogOptions,
+    Options,
+    SweepOptions,
+    SystemOptions,
+    TableOptions,
+)
+from config.values import DURATION, PLACE, SIZE, WINDOW, Form, write_duration, write_size
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -23,6 +32,7 @@ def accord_schema() -> dict[str, Any]:
         "properties": {
             "agent": section(AgentOptions),
             "sweep": section(SweepOptions),
+            "log": section(LogOptions),
             "systems": named(section(SystemOptions)),
         },
         "required": ["agent", "systems"],
@@ -82,6 +92,8 @@ def written_default(info: FieldInfo) -> str | bool | int | None:
     default = None if info.is_required() else info.default
     if form_of(info) in (DURATION, WINDOW) and default is not None:
         return write_duration(default)
+    if form_of(info) is SIZE and default is not None:
+        return write_size(default)
     if isinstance(default, str | bool | int):
         return default
     return str(default) if hasattr(default, "as_posix") else None

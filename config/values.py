@@ -224,6 +224,29 @@ WINDOW = Form(
     read_window,
 )
 
+# --- sizes -----------------------------------------------------------------------------------------------------------
+
+SIZES = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
+SIZE_PATTERN = r"^[1-9][0-9]{0,6}(MB|GB|TB)$"
+
+
+def read_size(value: object) -> int:
+    """Bytes of "500MB", "2GB" or "1TB"."""
+    found = re.fullmatch(SIZE_PATTERN, value) if isinstance(value, str) else None
+    if not isinstance(value, str) or not found:
+        hint = f' Write "{value}MB" for megabytes.' if isinstance(value, int) and not isinstance(value, bool) else ""
+        raise ValueError(f'expected a size like "500MB" or "2GB", got {shown(value)}.{hint}')
+    return int(value.removesuffix(found[1])) * SIZES[found[1]]
+
+
+def write_size(size: int) -> str:
+    """The shortest way to write that many bytes."""
+    unit = next(unit for unit in ("TB", "GB", "MB") if size % SIZES[unit] == 0)
+    return f"{size // SIZES[unit]}{unit}"
+
+
+SIZE = Form("a size", {"type": "string", "pattern": SIZE_PATTERN}, read_size)
+
 # --- lists -----------------------------------------------------------------------------------------------------------
 
 NAMES_SCHEMA = {

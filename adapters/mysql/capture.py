@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -12,9 +13,14 @@ from adapters.mysql.connection import Session
 from adapters.mysql.objects import LOST
 from adapters.mysql.sql import chunks, literal, values
 from adapters.mysql.tables import Bound
+from adapters.rows import ENTRY
 from config.errors import Halt, Problem
 from config.records import Change, Key, Op
 
+SOME = 20_000
+"""Entries that are let go of in one statement."""
+PATIENCE = 5.0
+"""Seconds after which other work has its turn, when a backlog is let go of."""
 OPS = {"I": Op.INSERT, "U": Op.UPDATE, "D": Op.DELETE}
 Ranges = list[tuple[int, int]]
 
@@ -74,13 +80,33 @@ def ranges(numbers: Sequence[int]) -> Ranges:
 
 
 def forget(session: Session, changes: str, held: Ranges) -> None:
-    """Delete exactly these rows. May repeat."""
-    singles = [str(first) for first, last in held if first == last]
-    for start, stop in chunks(singles, session.packet):
-        session.query(f"DELETE FROM {changes} WHERE id IN ({','.join(singles[start:stop])})")
+    """Delete exactly these rows. May repeat.
+
+    The server locks the row behind a range, too, and would wait for somebody who has written it and not committed: so
+    the last row of each range goes by itself.
+    """
     for first, last in held:
         if first != last:
-            session.query(f"DELETE FROM {changes} WHERE id BETWEEN {first} AND {last}")
+            session.query(f"DELETE FROM {changes} WHERE id BETWEEN {first} AND {last - 1}")
+    singles = [str(last) for _, last in held]
+    for start, stop in chunks(singles, session.packet):
+        session.query(f"DELETE FROM {changes} WHERE id IN ({','.join(singles[start:stop])})")
+
+
+def backlog(session: Session, changes: str) -> int:
+    """Bytes that waiting entries take, about: as many as there are ids from the first to the last."""
+    return ENTRY * int(session.query(f"SELECT COALESCE(MAX(id) - MIN(id) + 1, 0) FROM {changes}")[0][0])
+
+
+def let_go(session: Session, changes: str) -> bool:
+    """Some entries at a time, so that nobody waits for long. False: there are more."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        rows = session.query(f"SELECT id FROM {changes} ORDER BY id LIMIT {SOME}")
+        if not rows:
+            return True
+        forget(session, changes, ranges([int(id) for (id,) in rows]))
+    return False
 
 
 def dump(held: Ranges) -> bytes:

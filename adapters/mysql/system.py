@@ -196,6 +196,12 @@ class MariaSystem:
         if held:
             capture.forget(self._session, self._names.changes, held)
 
+    def backlog(self) -> int:
+        return capture.backlog(self._session, self._names.changes) if self._logged() else 0
+
+    def let_go(self) -> bool:
+        return capture.let_go(self._session, self._names.changes) if self._logged() else True
+
     # --- Accord's objects --------------------------------------------------------------------------------------------
 
     def check(self) -> list[Problem]:

@@ -46,6 +46,12 @@ class Capture:
             log, ids = json.loads(noted)
             self._log.forget(ids, log)
 
+    def backlog(self) -> int:
+        return self._log.backlog() if self._by_tag and self._log.exists() else 0
+
+    def let_go(self) -> bool:
+        return self._log.let_go() if self._by_tag and self._log.exists() else True
+
 
 def _pack(ids: Sequence[Range], log: int) -> bytes:
     return json.dumps([log, ids], separators=(",", ":")).encode()

@@ -7,6 +7,7 @@ transaction that commits late loses nothing.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from adapters.postgresql.floor import Floor, Look, look
 from adapters.postgresql.room import Room
 from adapters.postgresql.session import Rows, Session
 from adapters.postgresql.sql import array, literal, own, unnest
+from adapters.rows import ENTRY
 from config.records import Change, Key, Op, Reading, Stamp
 
 OPS = {"I": Op.INSERT, "U": Op.UPDATE, "D": Op.DELETE}
@@ -26,6 +28,10 @@ trigger that fails would make the application's own statement fail (I12)."""
 MICROS = "(extract(epoch FROM c.changed_at) * 1000000)::bigint"
 PAGES = 8
 """A record that changes often fills many entries: so many pages of them are read for one batch."""
+SOME = 20_000
+"""Entries that are let go of in one statement."""
+PATIENCE = 5.0
+"""Seconds after which other work has its turn, when a backlog is let go of."""
 CHAIN = 20
 """A key that was changed so often within one backlog is followed no further."""
 
@@ -209,6 +215,26 @@ class Log:
             " WHERE c.id >= s.first AND c.id < s.first + s.count AND c.tableoid = $3::oid",
             [first, count, str(log)],
         )
+
+    # --- room --------------------------------------------------------------------------------------------------------
+
+    def backlog(self) -> int:
+        """Bytes that waiting entries take, about: as many as there are ids from the first to the last."""
+        end = f"(SELECT id FROM {self.name} WHERE id > {self._floor.id} ORDER BY id {{}} LIMIT 1)"
+        return ENTRY * int(
+            self._session.query(f"SELECT coalesce({end.format('DESC')} - {end.format('')} + 1, 0)")[0][0]
+        )
+
+    def let_go(self) -> bool:
+        """By emptying the log, if nobody has to wait for that; else by deleting, some entries at a time."""
+        end = time.monotonic() + PATIENCE
+        if self._room.empty():
+            return True
+        while time.monotonic() < end:
+            some = f"SELECT id FROM {self.name} WHERE id > {self._floor.id} ORDER BY id LIMIT {SOME}"
+            if not self._session.query(f"DELETE FROM {self.name} WHERE id = ANY (ARRAY({some})) RETURNING 1"):
+                return True
+        return False
 
 
 def _extend(ranges: list[Range], id: int) -> None:

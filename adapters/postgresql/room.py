@@ -33,6 +33,17 @@ class Room:
         if self._session.query(self._worth_it())[0][0]:
             self._session.query(self._statement(floor))
 
+    def empty(self) -> bool:
+        """Whatever stands in it. False: it may not be done, or somebody would have to wait."""
+        log = self._log
+        if not self._session.query(f"SELECT has_table_privilege({literal(log)}, 'TRUNCATE')")[0][0]:
+            return False
+        self._session.script(
+            f"DO $accord$ BEGIN LOCK TABLE {log} IN ACCESS EXCLUSIVE MODE NOWAIT; TRUNCATE {log};"
+            " EXCEPTION WHEN lock_not_available THEN NULL; END $accord$"
+        )
+        return not self._session.query(f"SELECT EXISTS (SELECT FROM {log})")[0][0]
+
     def _worth_it(self) -> str:
         """SQL: is it large, and may it be done?"""
         log, fence = f"{literal(self._log)}::regclass", f"{literal(self._fence)}::regclass"

@@ -119,6 +119,12 @@ class PostgresSystem:
     def acknowledge(self, position: bytes | None) -> None:
         self._capture.acknowledge(position)
 
+    def backlog(self) -> int:
+        return self._capture.backlog()
+
+    def let_go(self) -> bool:
+        return self._capture.let_go()
+
     # --- what stands there -------------------------------------------------------------------------------------------
 
     def check(self) -> list[Problem]:

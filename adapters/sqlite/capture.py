@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 from adapters import watermark
 from adapters.convert import SQLITE
 from adapters.keys import normal
 from adapters.polled import Tables
+from adapters.rows import ENTRY
 from adapters.sqlite.bound import Bound
 from adapters.sqlite.horizon import Horizon
 from adapters.sqlite.objects import Names
@@ -13,6 +16,11 @@ from adapters.sqlite.session import Row, Session
 from adapters.sqlite.watermark import Modified
 from adapters.watermark import Places
 from config.records import Batch, Change, Key, Op
+
+SOME = 20_000
+"""Entries that are let go of in one statement."""
+PATIENCE = 5.0
+"""Seconds after which other work has its turn, when a backlog is let go of."""
 
 
 class Log:
@@ -68,6 +76,22 @@ class Log:
                 (low, high),
             )
             self._session.query(f"DELETE FROM {log} WHERE tbl = '' AND id < {highest}")
+
+    def backlog(self) -> int:
+        """Bytes that waiting entries take, about: as many as there are ids from the first to the last."""
+        end = f"(SELECT id FROM {self._names.changes} WHERE tbl <> '' ORDER BY id {{}} LIMIT 1)"
+        rows = self._session.query(f"SELECT coalesce({end.format('DESC')} - {end.format('')} + 1, 0)")
+        return ENTRY * int(rows[0][0])
+
+    def let_go(self) -> bool:
+        """Some entries at a time, so that nobody waits for long. False: there are more."""
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            rows = self._rows("1", SOME)
+            if not rows:
+                return True
+            self.acknowledge(_pack(rows[0][0], rows[-1][0]))
+        return False
 
 
 def _pack(low: int, high: int) -> bytes:

@@ -110,6 +110,12 @@ class SqliteSystem:
         if position is not None and self._exists("changes"):
             self._captures.acknowledge(position)
 
+    def backlog(self) -> int:
+        return log.backlog() if (log := self._captures.log) is not None and self._exists("changes") else 0
+
+    def let_go(self) -> bool:
+        return log.let_go() if (log := self._captures.log) is not None and self._exists("changes") else True
+
     # --- what stands there -------------------------------------------------------------------------------------------
 
     def check(self) -> list[Problem]:

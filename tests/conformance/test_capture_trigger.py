@@ -238,3 +238,37 @@ def test_keys_of_text(backend: Backend, db: Database) -> None:
     world.bind({"country": ("country", {"name": "name"}, {})}).start()
     db.app("INSERT INTO country (code, name) VALUES ('de', 'x'), ('0042', 'y'), ('ß😀', 'z')")
     assert sorted(world.drain()) == sorted([("country", "0042"), ("country", "de"), ("country", "ß😀")])
+
+
+# --- more waits than may ----------------------------------------------------------------------------------------------
+
+
+def test_a_backlog_is_counted_and_let_go_of(world: World) -> None:
+    """What waited is lost, what comes after is captured; nobody has to wait meanwhile."""
+    world.drain()
+    before = world.system.backlog()
+    for n in range(20):
+        world.db.app("UPDATE customer SET name = ? WHERE id = 1", f"Ann {n}")
+    assert world.system.backlog() >= before + 20 * 100
+    with world.db.people() as run:
+        run("UPDATE customer SET name = 'open' WHERE id = 2")
+        if not world.backend.single:
+            assert world.system.let_go()
+    assert world.system.let_go()
+    assert world.system.backlog() <= 2 * 200 and world.drain() == []
+    world.db.app("UPDATE customer SET name = 'Eve' WHERE id = 1")
+    assert world.drain() == [("customer", "1")]
+
+
+def test_what_was_seen_is_let_go_of_beside_an_open_transaction(world: World) -> None:
+    """Entries in a row, and behind them one that somebody has not committed yet: nobody waits for that."""
+    world.drain()
+    for n in range(4):
+        world.db.app("UPDATE customer SET name = ? WHERE id = ?", f"seen {n}", 1 + n % 2)
+    with world.db.people() as run:
+        if not world.backend.single:
+            run("UPDATE customer SET email = 'open' WHERE id = 1")
+            assert sorted(world.drain()) == [("customer", "1"), ("customer", "2")]
+            assert world.drain() == []
+    left = ["1", "2"] if world.backend.single else ["1"]
+    assert sorted(world.drain()) == [("customer", key) for key in left]

@@ -212,3 +212,15 @@ def test_what_restored_refuses(world: World) -> None:
     world.start()
     world.until("it runs", lambda: "runs as" in world.log())
     assert "Stop it first" in world.accord("restored", "erp", "--yes", exits=TAKEN).err
+
+
+def test_a_backlog_past_the_limit_is_let_go_of(world: World) -> None:
+    """The agent was away while a program changed every row hundreds of times: it is said, and nothing is lost."""
+    erp = world["erp"]
+    world.edit("accord.toml", "batch = 40\n", 'batch = 40\n\n[log]\nmax_backlog = "1MB"\n')
+    for n in range(100):
+        erp.sql("UPDATE customer SET erp_phone = %s", f"run {n}")
+    three_kinds(erp)
+    world.start()
+    world.until("it is said", lambda: "were let go of" in world.log())
+    all_found(world)

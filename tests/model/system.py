@@ -67,6 +67,16 @@ class MemorySystem(Memory):
         parts = [Part(kind, self.generation, tuple(self.tables_), self.broken) for kind in kinds]
         return Origin(self.database, self.database, self.name, f"the database {self.database}", tuple(parts))
 
+    def backlog(self) -> int:
+        self.up()
+        return len(self.log)
+
+    def let_go(self) -> bool:
+        self.up()
+        with self.mutex:
+            self.log = []
+        return True
+
     def attend(self, position: bytes | None) -> None:
         """What changed since then is noted by what `prepare` makes."""
 

@@ -1,0 +1,74 @@
+"""The health of the sources (I12): a database that has to keep more for this agent than was agreed is relieved of it.
+
+Changes wait there while the agent does not run, or cannot keep up. Past `[log] max_backlog` they are let go of, and
+all rows are compared instead: a sweep is asked for, durably, before anything is dropped.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from config.records import Stamp
+
+if TYPE_CHECKING:
+    from agent.engine import Engine
+
+SECOND = 1_000_000
+EVERY = 10 * SECOND  # between two looks
+UNITS = ("bytes", "kB", "MB", "GB", "TB")
+
+
+class Backlog:
+    """Of all systems of one engine."""
+
+    def __init__(self, engine: Engine, limit: int) -> None:
+        self.engine, self.limit = engine, limit  # bytes; 0: whatever it is
+        self._due: Stamp = 0
+        self._warned: set[str] = set()
+
+    def look(self) -> None:
+        """At all systems that take part, if it is time."""
+        engine, now = self.engine, self.engine.clock()
+        if now < self._due or not self.limit:
+            return
+        self._due = now + EVERY
+        up = [s for s in engine.systems if s not in engine.down]
+        sizes, failed = engine.side_by_side({s: engine.systems[s].backlog for s in up})
+        for system, error in failed.items():
+            engine.went_down(system, error)
+        for system, size in sizes.items():
+            if size > self.limit:
+                self._let_go(system, size)
+            elif 2 * size > self.limit:
+                self._warn(system, size)
+            elif 4 * size < self.limit:
+                self._warned.discard(system)
+
+    def _warn(self, system: str, size: int) -> None:
+        if system not in self._warned:
+            self._warned.add(system)
+            self.engine.notes.append(
+                f"{system}: changes that wait there take {told(size)}. Past {told(self.limit)} (`max_backlog`) they "
+                "are let go of, and all rows are compared instead."
+            )
+
+    def _let_go(self, system: str, size: int) -> None:
+        engine = self.engine
+        why = f"changes that waited in {system} took {told(size)}, more than {told(self.limit)}, and were let go of"
+        for name, entity in engine.entities.items():
+            if system in entity.tables and entity.tables[system].capture != "watermark":
+                engine.sweeper.request(name, system, why, gap=True)
+        done, failed = engine.side_by_side({system: partial(engine.systems[system].let_go)})
+        for error in failed.values():
+            engine.went_down(system, error)
+        if done.get(system):
+            engine.notes.append(f"{system}: {why}. All rows are compared instead.")
+
+
+def told(size: int) -> str:
+    """`1.5 GB`."""
+    amount, unit = float(size), 0
+    while amount >= 1000 and unit < len(UNITS) - 1:
+        amount, unit = amount / 1000, unit + 1
+    return f"{amount:.3g} {UNITS[unit]}"
