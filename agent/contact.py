@@ -12,12 +12,14 @@ resumable: phase and cursors stand in the state.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
 from agent import identity
 from agent.casework import UnknownParent
-from config.records import Key, Reading, Value
+from config.model import EntityConfig
+from config.records import Entity, Key, Reading, Value
 from state.ports import State
 
 if TYPE_CHECKING:
@@ -27,11 +29,11 @@ if TYPE_CHECKING:
 HELD, INDEX, LINK, LIVE = "held", "index", "link", "live"
 
 
-def load_phases(engine: Engine) -> dict[str, str]:
+def load_phases(state: State, entities: Mapping[str, Entity] | Mapping[str, EntityConfig]) -> dict[str, str]:
     """Where each entity stands."""
     out = {}
-    for name, entity in engine.entities.items():
-        stored = engine.state.get(f"phase:{name}")
+    for name, entity in entities.items():
+        stored = state.get(f"phase:{name}")
         out[name] = stored or (INDEX if entity.first_contact == "auto" else HELD)
     return out
 

@@ -19,7 +19,7 @@ from adapters.ports import System
 from agent import contact, crash, usual
 from agent.backlog import Backlog
 from agent.casework import Bound, topological
-from agent.complete import Completeness
+from agent.complete import Completeness, Told
 from agent.identity import Row
 from agent.round import Report, Round
 from agent.sweep import Sweeper
@@ -84,6 +84,8 @@ class Down:
 class Engine:
     """Keeps the systems in agreement. `start` once, then `round` for ever."""
 
+    starting = False
+
     def __init__(
         self,
         name: str,
@@ -102,7 +104,7 @@ class Engine:
             system.bind([e.tables[s] for e in entities.values() if s in e.tables])
         self.bound = {name: {s: self._bind(entity, s) for s in entity.tables} for name, entity in entities.items()}
         self.lanes = {name: usual.lanes(entity, self.bound[name]) for name, entity in entities.items()}
-        self.phases = contact.load_phases(self)
+        self.phases = contact.load_phases(state, entities)
         self.down: dict[str, Down] = {}
         self.returned: dict[str, Down] = {}  # why a system took no part until it was last tried
         self.heard: set[str] = set()  # systems that were asked for changes: from where, is durable
@@ -320,6 +322,10 @@ class Engine:
         """Does it take no part because going on could do harm, not because it does not answer?"""
         down = self.down.get(system)
         return down is not None and down.halt is not None
+
+    def seen(self) -> Told | None:
+        """Up to when each system has been seen whole."""
+        return self.complete.told()
 
     def try_again(self) -> None:
         """Somebody asks: what is down or halted is tried in the next round."""

@@ -8,11 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from agent import contact, reviewing
-from agent.engine import Engine
-from agent.requests import register
+from agent.requests import Agent, register
 
 
-def accept(engine: Engine, message: dict[str, Any]) -> dict[str, Any]:
+def accept(engine: Agent, message: dict[str, Any]) -> dict[str, Any]:
     """`plan --accept`: the first contact of these entities may go on."""
     engine.try_again()
     names = [name for name in message["entities"] if engine.phases.get(name) == contact.HELD]
@@ -21,14 +20,14 @@ def accept(engine: Engine, message: dict[str, Any]) -> dict[str, Any]:
     return {"accepted": names}
 
 
-def resolve(engine: Engine, message: dict[str, Any]) -> dict[str, Any]:
+def resolve(engine: Agent, message: dict[str, Any]) -> dict[str, Any]:
     """`review resolve`: a person's choice; the next round carries it out."""
     engine.try_again()
     id, take, by = (str(message.get(word, "")) for word in ("id", "take", "by"))
     return {"id": reviewing.resolve(engine.state, id, take, by, engine.clock()).id}
 
 
-def retry(engine: Engine, message: dict[str, Any]) -> dict[str, Any]:
+def retry(engine: Agent, message: dict[str, Any]) -> dict[str, Any]:
     """`review retry`: these questions (none named: all) are looked at again in the next round."""
     engine.try_again()
     ids = message.get("ids")

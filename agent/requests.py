@@ -15,16 +15,54 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from agent.engine import Engine
+from agent.complete import Told
+from agent.engine import Down
 from config.errors import USAGE, AccordError, ConfigError, Halt, Problem, Taken, Transient
+from config.records import Stamp
+from state.ports import State
 
 LONGEST = 60.0  # seconds that a command waits for an answer: a round may be under way
 PATIENCE = 5.0  # seconds that the agent waits for a request that was begun
 MOST = 1_000_000  # bytes of a request
 
-Handler = Callable[[Engine, dict[str, Any]], Mapping[str, Any]]
+
+class Agent(Protocol):
+    """Whom a request reaches: the engine, or what stands in for it before the first round (`starting.Starting`)."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def starting(self) -> bool:
+        """Does it still wait for systems before it can begin?"""
+        ...
+
+    @property
+    def state(self) -> State: ...
+
+    @property
+    def phases(self) -> Mapping[str, str]:
+        """By entity, see `agent.contact`."""
+        ...
+
+    @property
+    def down(self) -> Mapping[str, Down]: ...
+
+    def try_again(self) -> None:
+        """What is down or halted is tried at once."""
+        ...
+
+    def seen(self) -> Told | None:
+        """Up to when each system has been seen whole; None: what the state says of it holds."""
+        ...
+
+    @property
+    def clock(self) -> Callable[[], Stamp]: ...
+
+
+Handler = Callable[[Agent, dict[str, Any]], Mapping[str, Any]]
 
 HANDLERS: dict[str, Handler] = {}
 
@@ -110,7 +148,7 @@ class Listener:
     def fileno(self) -> int:
         return self._socket.fileno()
 
-    def answer(self, engine: Engine) -> int:
+    def answer(self, engine: Agent) -> int:
         """Answer all requests that wait; how many there were. Never raises for what a client did."""
         count = 0
         while True:
@@ -130,7 +168,7 @@ class Listener:
         self.path.unlink(missing_ok=True)
 
 
-def _answer(engine: Engine, text: bytes) -> dict[str, Any]:
+def _answer(engine: Agent, text: bytes) -> dict[str, Any]:
     try:
         message = json.loads(text)
         handler = HANDLERS[message["do"]]

@@ -20,7 +20,7 @@ from typing import Any
 from adapters.ports import Waker
 from agent import contact, handlers
 from agent.engine import Engine
-from agent.requests import Listener, ask, register
+from agent.requests import Agent, Listener, ask, register
 from agent.round import Report
 from config.errors import INTERRUPTED, Problem, Transient
 from config.records import Stamp
@@ -291,10 +291,10 @@ def halted_sentence(system: str, problem: Problem) -> str:
     )
 
 
-def _status(engine: Engine, message: dict[str, Any]) -> dict[str, Any]:
+def _status(engine: Agent, message: dict[str, Any]) -> dict[str, Any]:
     """What only the running agent knows."""
-    answer: dict[str, Any] = {"pid": os.getpid(), "agent": engine.name, "down": {}, "halted": {}}
-    answer["complete"] = engine.complete.told()
+    answer: dict[str, Any] = {"pid": os.getpid(), "agent": engine.name, "starting": engine.starting}
+    answer |= {"down": {}, "halted": {}, "complete": engine.seen()}
     for system, d in engine.down.items():
         shown = {"since": d.since, "due": d.due, "message": d.message}
         if d.halt:

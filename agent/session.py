@@ -97,9 +97,14 @@ def look_at_state(config: Config) -> None:
 @contextmanager
 def open_state(config: Config, readonly: bool = False) -> Iterator[Store]:
     """The agent's memory. A writer must hold the `StateLock`. ConfigError: see `Store.open`."""
-    fields, refs = layout(config)
-    with closing(Store.open(config.agent.state, fields, list(config.systems), refs=refs, readonly=readonly)) as state:
+    with closing(writer(config, readonly)) as state:
         yield state
+
+
+def writer(config: Config, readonly: bool = False) -> Store:
+    """As `open_state`; the caller closes it."""
+    fields, refs = layout(config)
+    return Store.open(config.agent.state, fields, list(config.systems), refs=refs, readonly=readonly)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import click
@@ -17,14 +18,13 @@ from agent.console import Output, number
 from agent.engine import now
 from agent.requests import Listener
 from agent.round import Report
-from agent.service import Repeated, Service, Stop, counted, held_sentence
+from agent.service import Service, Stop, counted, held_sentence
 from agent.session import Bound
-from config.errors import DONE, LOOK, UNREACHABLE, Halt, Problem, Transient
+from agent.starting import Starting
+from config.errors import DONE, LOOK, UNREACHABLE, Halt, Problem
 from config.model import Config
 from state.lock import StateLock
 from state.store import Store
-
-LONGEST_PAUSE = 30.0  # seconds between two tries of a system that is down at the start
 
 
 @click.command()
@@ -37,14 +37,12 @@ def command(out: Output, once: bool) -> int:
     _load_handlers()
     with closing(Stop()) as stop, StateLock(config.agent.state, config.agent.name):
         session.look_at_state(config)
-        with session.open_systems(config) as systems:
-            bound = _bind(out, config, systems, stop, once)
+        with closing(Listener(config.agent.state)) as listener, session.open_systems(config) as systems:
+            bound = _bind(out, config, systems, listener, stop, once)
             if bound is None:
                 return DONE
-            session.take_part(bound)
-            _must_be_prepared(bound)
             with session.open_state(config) as state:
-                return _run(out, bound, state, stop, once)
+                return _run(out, bound, state, listener, stop, once)
 
 
 def _load_handlers() -> None:
@@ -62,26 +60,26 @@ def _log(out: Output, text: str) -> None:
 # --- before the first round ------------------------------------------------------------------------------------------
 
 
-def _bind(out: Output, config: Config, systems: Mapping[str, System], stop: Stop, once: bool) -> Bound | None:
+def _bind(
+    out: Output, config: Config, systems: Mapping[str, System], listener: Listener, stop: Stop, once: bool
+) -> Bound | None:
     """Waits for systems that are down, and says so; with --once the error is raised. None: asked to stop meanwhile."""
-    repeated, pause = Repeated(lambda text: _log(out, text)), 1.0
-    while not stop.requested:
-        try:
-            bound = session.bound_to(config, systems)
-        except Transient as error:
-            if once:
-                raise
-            repeated(error.problem.system or "", f"waiting for {error}")
-            stop.wait(pause)
-            pause = min(pause * 2, LONGEST_PAUSE)
-            continue
+
+    def bind() -> Bound:
+        return session.bound_to(config, systems)
+
+    with closing(Starting(config, listener, stop, lambda text: _log(out, text))) as starting:
+        bound = bind() if once else starting.until_it_answers(bind)
+        if bound is None:
+            return None
         for warning in bound.warnings:
             out.note(str(warning))
-        return bound
-    return None
+        session.take_part(bound)
+        prepared = partial(_must_be_prepared, bound)
+        return prepared() if once else starting.until_it_answers(prepared)
 
 
-def _must_be_prepared(bound: Bound) -> None:
+def _must_be_prepared(bound: Bound) -> Bound:
     """Triggers that are gone from a system that has run stop nobody: the engine says so, and sweeps their tables."""
     missing: list[Problem] = []
     with session.open_state_if_any(bound.config) as state:
@@ -95,26 +93,26 @@ def _must_be_prepared(bound: Bound) -> None:
             missing.append(Problem(found[0].code, message, hint, system=name))
     if missing:
         raise Halt(missing)
+    return bound
 
 
 # --- the rounds ------------------------------------------------------------------------------------------------------
 
 
-def _run(out: Output, bound: Bound, state: Store, stop: Stop, once: bool, said: Any = None) -> int:
+def _run(out: Output, bound: Bound, state: Store, listener: Listener, stop: Stop, once: bool, said: Any = None) -> int:
     engine = session.open_engine(bound, state)
     config = bound.config
     try:
-        with closing(Listener(config.agent.state)) as listener:
-            poll = min(system.poll for system in config.systems.values())
-            service = Service(engine, listener, stop, lambda text: _log(out, text), said or _said(out), poll)
-            _hello(out, config, bound)
-            if once:
-                service.once()
-                return _settled(out, service, state)
-            with _wakers(bound.systems) as service.wakers:
-                service.forever()
-            _log(out, "stopped.")
-            return DONE
+        poll = min(system.poll for system in config.systems.values())
+        service = Service(engine, listener, stop, lambda text: _log(out, text), said or _said(out), poll)
+        _hello(out, config, bound)
+        if once:
+            service.once()
+            return _settled(out, service, state)
+        with _wakers(bound.systems) as service.wakers:
+            service.forever()
+        _log(out, "stopped.")
+        return DONE
     finally:
         engine.close()
 
@@ -122,7 +120,8 @@ def _run(out: Output, bound: Bound, state: Store, stop: Stop, once: bool, said: 
 def settle(out: Output, bound: Bound, state: Store, stop: Stop) -> int:
     """As `run --once`, for commands that have prepared the state for it and hold its lock."""
     _load_handlers()
-    return _run(out, bound, state, stop, once=True, said=lambda report: None)
+    with closing(Listener(bound.config.agent.state)) as listener:
+        return _run(out, bound, state, listener, stop, once=True, said=lambda report: None)
 
 
 @contextmanager

@@ -63,8 +63,10 @@ def _agent(config: Config) -> tuple[dict[str, Any], Told | None]:
     told = answer or {}
     down = {system: _absent(d) for system, d in told.get("down", {}).items()}
     halted = {system: _absent(d) | {"hint": d["hint"]} for system, d in told.get("halted", {}).items()}
-    seen = {e: {s: Seen(*found) for s, found in places.items()} for e, places in told.get("complete", {}).items()}
-    return known | {"busy": answer is None, "down": down, "halted": halted}, seen if answer else None
+    seen = {e: {s: Seen(*found) for s, found in places.items()} for e, places in (told.get("complete") or {}).items()}
+    starting = told.get("starting", False)
+    state = {"busy": answer is None, "starting": starting, "down": down, "halted": halted}
+    return known | state, None if told.get("complete") is None else seen
 
 
 def _absent(told: dict[str, Any]) -> dict[str, Any]:
@@ -154,6 +156,10 @@ def _tell(out: Output, config: Config) -> None:
     if agent["running"]:
         busy = ", in the middle of a round" if agent.get("busy") else ""
         out.say(f'The agent "{agent["name"]}" runs (process {agent["pid"]}{busy}).')
+        if agent.get("starting"):
+            out.say(
+                f"It waits for {', '.join(agent['down'])} before it can begin; nothing is read or written meanwhile."
+            )
     else:
         missing = "" if Path(data["state"]).exists() else ", a file that does not exist yet"
         out.say(f"No agent runs on {data['state']}{missing}.")

@@ -19,9 +19,9 @@ def test_the_agent_killed_at_any_moment(postgres: PostgresServer, tmp_path: Path
         world.fill(customers=12, visits=6)
         world.accord("prepare", exits=0)
         with world.people():
-            for _ in range(3):
+            for n in range(3):
                 world.start()
-                world.until("it runs", (world.folder / "state.db.sock").exists)
+                world.until("it runs", lambda n=n: world.log().count("runs as") > n)  # type: ignore[misc]
                 time.sleep(moments.uniform(0.1, 1.5))
                 assert world.stop(signal.SIGKILL) == -signal.SIGKILL
                 (world.folder / "state.db.sock").unlink()

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from config.errors import DONE, LOOK, UNREACHABLE, USAGE
+from tests.integration.documented import differs, examples
 from tests.integration.pair import Pair
 from tests.servers import PASSWORD, MariaServer, PostgresServer, free_port
 
@@ -231,10 +232,38 @@ def test_a_system_that_is_down_at_the_start(pair: Pair) -> None:
         assert "What to do: check the path" in done.err
     pair.start()
     pair.until("it says what it waits for", lambda: "waiting for erp: there is no file" in pair.log())
+    waits = pair.accord("status", "--json", exits=LOOK).json["data"]["agent"]
+    assert differs(examples("status")[0]["agent"], waits) == "" and waits["starting"] is True
+    assert waits["down"].keys() == {"erp"} and "there is no file" in waits["down"]["erp"]["message"]
+    text = pair.accord("status", exits=LOOK).out
+    assert "It waits for erp before it can begin" in text and "erp does not answer since " in text
     assert pair.crm("SELECT * FROM accounts") == before
     assert not (pair.folder / "erp.db").exists(), "no empty file in its place"
     (pair.folder / "away.db").rename(pair.folder / "erp.db")
     pair.until("the CRM's customer in the ERP", lambda: pair.erp("SELECT 1 FROM party WHERE mail = 'i@bolt'"))
+    assert pair.stop() == DONE
+
+
+def test_a_question_is_answered_while_a_system_is_waited_for(pair: Pair) -> None:
+    """The answer goes into the state, and the tries begin anew at once; when the system is back, it is carried out."""
+    pair.edit(ENTITY, 'tel" }', 'tel", conflict = "review" }')
+    pair.accord("prepare", exits=DONE)
+    pair.accord("run", "--once", exits=DONE)
+    pair.crm("UPDATE accounts SET phone = '7' WHERE id = 'a1'")
+    pair.erp("UPDATE party SET tel = '8' WHERE mail = 'i@acme'")
+    pair.accord("run", "--once", exits=LOOK)
+    (item,) = pair.accord("review", "--json", exits=LOOK).json["data"]["items"]
+    (pair.folder / "erp.db").rename(pair.folder / "away.db")
+    pair.start()
+    pair.until("it waits", lambda: pair.log().count("waiting for erp") == 1)
+    first = pair.accord("status", "--json").json["data"]["agent"]["down"]["erp"]["since"]
+    pair.accord("review", "resolve", item["id"], "--take", "erp", exits=DONE)
+    down = pair.accord("status", "--json").json["data"]["agent"]["down"]["erp"]
+    assert down["since"] == first
+    (pair.folder / "away.db").rename(pair.folder / "erp.db")
+    pair.accord("review", "retry", "--all", exits=DONE)
+    pair.until("the answer in the CRM", lambda: pair.crm("SELECT 1 FROM accounts WHERE id = 'a1' AND phone = '8'"))
+    assert pair.accord("status", "--json", exits=DONE).json["data"]["agent"]["starting"] is False
     assert pair.stop() == DONE
 
 

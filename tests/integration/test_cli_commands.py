@@ -78,7 +78,7 @@ def test_status_of_an_agent_that_waits_for_a_system(pair: Pair) -> None:
     pair.accord("run", "--once", exits=DONE)
     pair.edit("accord.toml", 'url = "sqlite:erp.db"', 'url = "sqlite:erp.db"\nlock_timeout = "100ms"')
     pair.start()
-    pair.until("it listens", (pair.folder / "state.db.sock").exists)
+    pair.until("it runs", lambda: "runs as" in pair.log())
     with closing(sqlite3.connect(pair.folder / "erp.db", isolation_level=None)) as holder:
         holder.execute("BEGIN EXCLUSIVE")
         pair.crm("UPDATE accounts SET phone = '99' WHERE id = 'a1'")

@@ -159,8 +159,9 @@ def test_a_counter_takes_a_side_and_counts_on(pair: Pair) -> None:
 def test_an_answer_reaches_a_system_that_was_down(pair: Pair) -> None:
     id = clash(pair)
     pair.edit("accord.toml", 'url = "sqlite:erp.db"', 'url = "sqlite:erp.db"\nlock_timeout = "100ms"')
+    begun = pair.log().count("runs as") if (pair.folder / "run.log").exists() else 0
     pair.start()
-    pair.until("it listens", (pair.folder / "state.db.sock").exists)
+    pair.until("it runs", lambda: pair.log().count("runs as") > begun)
     with closing(sqlite3.connect(pair.folder / "erp.db", isolation_level=None)) as holder:
         holder.execute("BEGIN EXCLUSIVE")
         pair.accord("review", "resolve", id, "--take", "crm", exits=DONE)
