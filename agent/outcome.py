@@ -189,8 +189,8 @@ def adopted(round: Round, system: str, intent: Intent, outcome: Outcome) -> None
         transaction = round.targets[system].transaction
         if outcome.gid != record.gid and transaction is not None:
             theirs = [row._replace(gid=outcome.gid) for row in ours]
-            round.engine.call(system, partial(transaction.unlink, theirs))
-            round.engine.call(system, partial(transaction.link, ours))
+            round.insist(system, partial(transaction.unlink, theirs))
+            round.insist(system, partial(transaction.link, ours))
         record.links[system] = Link(outcome.key)
         record.dirty = True
         round.look_again(record.entity, system, outcome.key, "adopted")

@@ -33,6 +33,14 @@ EMPTY_FROM = 10  # rows that vanish at once from a table that is empty then are 
 MANY_PARENTS = 10  # levels of unknown parents fetched in one round; deeper ones follow in the next
 
 
+class Abandoned(Exception):
+    """A system stopped taking part when its writes were done and their outcomes half taken in."""
+
+    def __init__(self, system: str, error: Stopped) -> None:
+        super().__init__(system)
+        self.system, self.error = system, error
+
+
 @dataclass(slots=True)
 class Report:
     """What one round did, for the loop and for `run --json`."""
@@ -86,6 +94,9 @@ class Round:
         """One round; whatever becomes of it, its working memory is let go at once."""
         try:
             return self.path()
+        except Abandoned as abandoned:  # nothing of it is decided, and nothing acknowledged: all comes again
+            self.engine.went_down(abandoned.system, abandoned.error)
+            return Report(self.number, worked=True, down=[abandoned.system])
         finally:
             for memory in (
                 self.edits,
@@ -520,11 +531,15 @@ class Round:
         except BaseException:
             self.rollback()
             raise
-        for system, target in self.targets.items():
-            if system in done:
-                outcome.take(self, system, target)
-            else:
-                outcome.failed(self, system, target)
+        try:
+            for system, target in self.targets.items():
+                if system in done:
+                    outcome.take(self, system, target)
+                else:
+                    outcome.failed(self, system, target)
+        except BaseException:  # the state, or a system that is asked once more
+            self.rollback()
+            raise
 
     def encoders(self, system: str, target: Target) -> tuple[dict[str, Encoder], dict[tuple[str, Gid], Key]]:
         """Keys of all parents that the intents refer to; rows made in this transaction come on top."""
@@ -627,6 +642,13 @@ class Round:
         self.ask(jobs)
 
     # --- what several stages need -------------------------------------------------------------------------------
+
+    def insist(self, system: str, job: Callable[[], T]) -> T:
+        """One more call to a system whose outcomes are being taken in. `Abandoned`: it cannot go on."""
+        try:
+            return self.engine.call(system, job)
+        except (Transient, Halt, Taken) as error:
+            raise Abandoned(system, error) from error
 
     def ask(self, jobs: Mapping[str, Callable[[], T]], meanwhile: Callable[[], None] | None = None) -> dict[str, T]:
         """Run one job per system, side by side. One that cannot go on now is absent from the rest of the round."""

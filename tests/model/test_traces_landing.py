@@ -6,9 +6,11 @@ the agent died after b's commit.
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from config.errors import Halt
+from config.errors import Halt, Problem, Unreachable
 from config.records import Field, Raw
 
 from .build import column
@@ -419,3 +421,51 @@ def test_what_waits_for_a_system_goes_on_waiting_when_others_have_no_news(world:
     w.now += 60 * SECOND
     w.settle()
     assert w.all() == [5, 5]
+
+
+def race(w: World) -> None:
+    """Another agent has just created b9 in b for a1, under an identity of its own."""
+    b = w.systems["b"]
+    b.load("thing", "b9", n=5, p=1)
+    b.cross |= {("thing", "a", "a1"): "f" * 32, ("thing", "b", "b9"): "f" * 32}
+
+
+def test_a_row_that_somebody_else_has_created_is_adopted(world: MakeWorld) -> None:
+    """a1 is new; b9 is there for it when b is written: no second row, and the links are ours from then on (I2)."""
+    w = world(systems="abc")
+    w.settle()
+    w.create("a", n=5, p=1)
+    w.during("merged", lambda: race(w))
+    w.settle()
+    assert w.column("b") == [5] and w.column("c") == [5]
+    rows = (("a", "a1"), ("b", "b9"))
+    gids = {gid for (_, system, key), gid in w.systems["b"].cross.items() if (system, key) in rows}
+    assert gids == {next(iter(w.state.resolve("thing", "a", ["a1"]).values()))}
+
+
+def test_a_system_is_cut_off_while_its_row_is_adopted(world: MakeWorld) -> None:
+    """The round is given up whole, c's open transaction too; it all comes again, once."""
+    w = world(systems="abc")
+    w.settle()
+    w.create("a", n=5, p=1)
+    b = w.systems["b"]
+    begin = b.begin
+
+    def cut(fence: Any) -> Any:
+        transaction = begin(fence)
+
+        def dies(rows: Any) -> None:
+            transaction.rollback()
+            raise Unreachable(Problem("unreachable", "cut off", system="b"))
+
+        transaction.unlink = dies
+        return transaction
+
+    b.begin = cut  # type: ignore[method-assign]
+    w.during("merged", lambda: race(w))
+    b.begin = begin  # type: ignore[method-assign]
+    assert list(w.engine.down) == ["b"] and w.systems["c"].rows("thing") == {}
+    w.edit("a1", n=6)
+    w.settle()
+    assert (w.column("a"), w.column("b"), w.column("c")) == ([6], [6], [6])
+    w.still()
