@@ -277,6 +277,7 @@ class _Binder:
             stamp=stamp,
             blank=None if blank == "null" else blank,
             capture=t.capture,
+            triggers=t.triggers,
             write=t.write,
             timezone=self.config.systems[system].timezone,
             creates=t.write and self.entity.create.get(system, True),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from config.draft import Draft, EntityDraft, FieldDraft, Part, Path, places
-from config.model import TableOptions
+from config.model import SystemOptions, TableOptions
 from config.urls import DIALECTS, LOGGED
 from config.values import suggestion
 
@@ -18,6 +18,7 @@ def check(draft: Draft) -> None:
         url = part.get("url") or ""
         if url.startswith("sqlite:") and part.get("password"):
             draft.wrong(("systems", name, "password"), "no-password", "a SQLite file has no password.", "Remove it.")
+        check_triggers(draft, part, name, ("systems", name))
     for name, entity in draft.entities.items():
         path: Path = ("entities", name)
         check_shape(draft, entity, path)
@@ -106,6 +107,7 @@ def check_tables(draft: Draft, entity: EntityDraft, path: Path) -> None:
                 (*at, "modified"), "no-modified", "watermark capture needs to know when a row was changed.", hint
             )
         check_log(draft, table, system, at)
+        check_triggers(draft, table, system, at)
         for column, value in (table.get("archive") or {}).items():
             made = isinstance(value, str) and value.startswith("sql:")
             if made and table.sound("restore") and column not in table.value.restore:
@@ -123,6 +125,14 @@ def check_log(draft: Draft, table: Part[TableOptions], system: str, at: Path) ->
     if scheme in DIALECTS and DIALECTS[scheme] not in LOGGED:
         hint = 'Use capture = "trigger" or "watermark".'
         draft.wrong((*at, "capture"), "no-log", f"the log of {system} ({scheme}) cannot be read.", hint)
+
+
+def check_triggers(draft: Draft, part: Part[SystemOptions] | Part[TableOptions], system: str, at: Path) -> None:
+    """Only PostgreSQL shows a trigger all rows of a statement."""
+    scheme = str(draft.systems[system].get("url") or "").partition(":")[0]
+    if part.get("triggers") == "statement" and DIALECTS.get(scheme, "postgresql") != "postgresql":
+        message = f"{system} ({scheme}) has no triggers that fire once for each statement."
+        draft.wrong((*at, "triggers"), "no-statement-triggers", message, 'Remove it, or write triggers = "row".')
 
 
 def captures_as(table: Part[TableOptions]) -> bool:

@@ -145,6 +145,7 @@ def assemble_entity(
 def assemble_table(entity: str, system: SystemConfig, draft: EntityDraft) -> TableConfig:
     written = values(draft.tables[system.name])
     written |= {"capture": written["capture"] or system.capture, "write": written["write"] and system.write}
+    written["triggers"] = written["triggers"] or system.triggers
     return TableConfig.model_construct(None, **written, entity=entity, system=system.name)
 
 

@@ -237,6 +237,7 @@ class Table:
     stamp: Mapping[str, Value] = field(default_factory=dict)  # the same, on every write (inserts included)
     blank: str | None = None  # how this system stores an empty text: None = NULL; '' (a NOT NULL column always '')
     capture: str = "trigger"
+    triggers: str = "row"  # row statement: how often they fire
     write: bool = True
     timezone: str = "UTC"  # of naive date-times
     creates: bool = True  # may Accord insert rows here

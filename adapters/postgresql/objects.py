@@ -8,8 +8,9 @@ byte (`*<>`), so neither a collation nor a type without equality hides a change.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
+from adapters.postgresql import statements
 from adapters.postgresql.bound import Bound
 from adapters.postgresql.doorbell import ring
 from adapters.postgresql.log import EMPTIED, PREFIX
@@ -29,8 +30,11 @@ SPELLING = {
 class Objects:
     """The SQL of Accord's objects in one database."""
 
-    def __init__(self, prefix: str, account: str | None, bounds: Sequence[Bound]) -> None:
-        self.schema = prefix
+    def __init__(
+        self, prefix: str, account: str | None, bounds: Sequence[Bound], by_statement: Collection[str] = ()
+    ) -> None:
+        """`by_statement`: tags of tables whose triggers fire once for each statement."""
+        self.schema, self.by_statement = prefix, by_statement
         self.account = account
         self.groups: dict[str, list[Bound]] = {}  # two entities on one table share its triggers
         for bound in bounds:
@@ -145,6 +149,9 @@ COMMENT ON FUNCTION {function}() IS {literal(self.mark(group))};
         no transaction id): it fails when the table has changed since, and that is no reason to fail the application.
         """
         bound, log = group[0], self.name("changes")
+        if bound.tag in self.by_statement:
+            given = (log, literal(bound.tag), lambda row: _key(bound, row), [c.name for c in watched(group)])
+            return statements.body(*given, self.mark_setting, EMPTIED, ring(self.schema))
         into = f"INSERT INTO {log}"
         tag, old, new = literal(bound.tag), _key(bound, "OLD"), _key(bound, "NEW")
         names = ",\n                ".join(
@@ -209,10 +216,14 @@ END"""
         stranger = f"coalesce(current_setting({literal(self.mark_setting)}, true), '') = '' OR pg_trigger_depth() > 0"
         return "\n".join(
             f"CREATE OR REPLACE TRIGGER {quote(self.trigger(bound, event))} AFTER {event.upper()} ON {bound.name}\n"
-            f"    FOR EACH {'STATEMENT' if event == 'truncate' else 'ROW'} WHEN ({stranger})\n"
-            f"    EXECUTE FUNCTION {self.function(bound)}();"
+            f"    {self._each(bound, event)} WHEN ({stranger})\n    EXECUTE FUNCTION {self.function(bound)}();"
             for event in EVENTS
         )
+
+    def _each(self, bound: Bound, event: str) -> str:
+        if bound.tag in self.by_statement:
+            return f"{statements.REFERENCING.get(event, '')}FOR EACH STATEMENT"
+        return "FOR EACH STATEMENT" if event == "truncate" else "FOR EACH ROW"
 
     def script(self) -> str:
         """All of it, for `psql`."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from adapters.origin import Origin
 from adapters.ports import Decoder, Transaction, Waker
-from adapters.postgresql import horizon
+from adapters.postgresql import horizon, statements
 from adapters.postgresql.bound import Bound
 from adapters.postgresql.capture import Capture
 from adapters.postgresql.check import Check
@@ -108,7 +108,8 @@ class PostgresSystem:
     # --- capture -----------------------------------------------------------------------------------------------------
 
     def origin(self) -> Origin:
-        return origin(self._session, self._config.target, self._objects(), list(self._bounds.values()))
+        bounds = list(self._bounds.values())
+        return origin(self._session, self._config.target, Objects(self._prefix, None, bounds), bounds)
 
     def attend(self, position: bytes | None) -> None:
         """What changed since then is noted by what `prepare` makes."""
@@ -202,7 +203,16 @@ class PostgresSystem:
 
     def _objects(self) -> Objects:
         account = self._config.target.get("user") or self._session.query("SELECT current_user")[0][0]
-        return Objects(self._prefix, account, list(self._bounds.values()))
+        bounds = list(self._bounds.values())
+        return Objects(self._prefix, account, bounds, {b.tag for b in bounds if self._by_statement(b)})
+
+    def _by_statement(self, bound: Bound) -> bool:
+        """Do its triggers fire once for each statement? Row triggers serve every table."""
+        same = [b for b in self._bounds.values() if b.tag == bound.tag and b.table.capture == "trigger"]
+        if not same or any(b.table.triggers != "statement" for b in same):
+            return False
+        keys = array([c.name for c in bound.table.key])
+        return (True,) in self._session.query(statements.POSSIBLE, [bound.name, keys])
 
     def prepare_sql(self) -> str:
         return self._objects().script()

@@ -96,6 +96,7 @@ class Backend(Protocol):
     sequence: str | None  # an expression that gives the next number of a sequence; `setup` makes it
     setup: tuple[str, ...]  # DDL for `sequence`, run by `define`
     now: str  # an expression for the current time, for `stamp` and `modified`
+    options: Mapping[str, Any]  # of every table that the suite maps
     single: bool  # only one transaction may write at a time (locks are on the whole database)
 
     def create(self) -> Database: ...

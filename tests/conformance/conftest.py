@@ -12,11 +12,23 @@ from tests.conformance import factories
 from tests.conformance.backend import Backend, Database, closing
 
 NAMES = sorted(module.name for module in pkgutil.iter_modules(factories.__path__))
+BY_STATEMENT = "postgresql_statement"
+"""PostgreSQL once more, with triggers that fire once for each statement: for the tests that triggers matter to."""
+TRIGGERS = ("test_apply", "test_capture_trigger", "test_origin", "test_prepare", "test_wake")
 
 
-@pytest.fixture(scope="session", params=NAMES)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "backend" in metafunc.fixturenames:
+        more = [BY_STATEMENT] if metafunc.module.__name__.rpartition(".")[2] in TRIGGERS else []
+        metafunc.parametrize("backend", [*NAMES, *more], indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
 def backend(request: pytest.FixtureRequest) -> Backend:
-    made: Backend = import_module(f"{factories.__name__}.{request.param}").make(request)
+    name = request.param.removesuffix("_statement")
+    made: Backend = import_module(f"{factories.__name__}.{name}").make(request)
+    if name != request.param:
+        made.options = {"triggers": "statement"}
     return made
 
 

@@ -42,7 +42,8 @@ class World:
     def bind(self, entities: Mapping[str, tuple[str, Mapping[str, str | None], Mapping[str, Any]]]) -> World:
         """entity -> (table, field -> column, options). Describes and binds; nothing is prepared."""
         for entity, (name, columns, options) in entities.items():
-            self.tables[entity] = tables.table(self.system, entity, name, columns, **options)
+            given = {**self.backend.options, **options}
+            self.tables[entity] = tables.table(self.system, entity, name, columns, **given)
             self.columns[entity] = list(columns)
         self.system.bind(list(self.tables.values()))
         return self

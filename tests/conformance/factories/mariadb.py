@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -159,6 +159,7 @@ class Maria:
     sequence = "NEXTVAL(numbers)"
     setup = ("CREATE SEQUENCE numbers START WITH 42",)
     now = "UTC_TIMESTAMP(6)"
+    options: Mapping[str, Any] = MappingProxyType({})
     single = False
 
     def __init__(self, server: MariaServer) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -123,6 +123,7 @@ class Postgres:
     sequence = "nextval('numbers')"
     setup = ("CREATE SEQUENCE numbers START WITH 42",)
     now = "clock_timestamp()"
+    options: Mapping[str, Any] = MappingProxyType({})
     single = False
 
     def __init__(self, server: PostgresServer) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -108,6 +108,7 @@ class Sqlite:
     sequence = "(SELECT coalesce(max(id), 0) + 1 FROM numbers)"
     setup: Sequence[str] = ("CREATE TABLE numbers (id INTEGER PRIMARY KEY)", "INSERT INTO numbers VALUES (41)")
     now = "strftime('%Y-%m-%d %H:%M:%f', 'now')"
+    options: Mapping[str, Any] = MappingProxyType({})
     single = True
 
     def create(self) -> SqliteDatabase:
