@@ -43,6 +43,7 @@ class Look(NamedTuple):
     assumed: str = ""  # why others could not be seen, and what to do about it; empty: all were seen
     version: int | None = None  # of the database's content: equal = nothing was committed between two looks
     unseen: Stamp | None = None  # since when not all could be seen; None: all can
+    held: str = ""  # why there is no newer look
 
 
 def follow(before: Look | None, floor: Stamp | None, now: Look) -> Look:
@@ -113,6 +114,7 @@ def complete(look: Look, overlap: int, offset: Stamp, more_assumed: str = "") ->
     holder = oldest(look)
     begun = None if holder is None else holder.since if holder.shown is None else holder.shown
     held = "" if holder is None or begun is None else f"{holder.name}, open for {span(look.clock - begun)}"
+    held = "; ".join(filter(None, (look.held, held)))
     assumed = "; ".join(filter(None, (look.assumed, more_assumed)))
     return Complete(bound(look, overlap) - offset, assumed, held)
 

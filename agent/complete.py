@@ -76,7 +76,8 @@ class Completeness:
             for name, entity in self.engine.entities.items():
                 if system in entity.tables and not self._is_gap(name, system):
                     seen = self._seen(name, system, batch, round.now)
-                    known[name, system] = seen or known.get((name, system), Seen(None, "", "", round.now))
+                    if seen is not None:
+                        known[name, system] = seen
         return known
 
     def _seen(self, entity: str, system: str, batch: Batch, now: Stamp) -> Seen | None:

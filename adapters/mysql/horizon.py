@@ -8,7 +8,8 @@ too, without a session.
 
 InnoDB copies its list for readers at most every 0.1 s, and not at all while somebody reads it more often than that.
 Our own transaction shows in it with the statement that it is running, so a number in that statement tells whether the
-copy is of now. An old one proves nothing: then the look before stands.
+copy is of now. An old one proves nothing: then the look before stands, and the position with it. What was open at
+that look may have committed since; where this goes on, it is read for now and then.
 
 `trx_started` is local time of the server's machine, in whole seconds. In the year's hour that comes twice the earlier
 one is meant.
@@ -17,6 +18,7 @@ one is meant.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from functools import cached_property
 from itertools import count
 from typing import NamedTuple
@@ -48,6 +50,7 @@ SELECT 1 FROM information_schema.SESSION_VARIABLES WHERE VARIABLE_NAME = 'WSREP_
 """
 TRIES = 5
 PAUSE = 0.12  # seconds; the copy is renewed when nobody has read it for 0.1 s
+STALE = 5 * SECOND  # so often is read what may have been committed by those that were open at an old look
 REPLICA = "the server is a replica: its rows come with the stamps of their origin"
 CLUSTER = "the server is a node of a cluster, which does not know what is open on the others"
 UNSEEN = "another program reads information_schema.INNODB_TRX so often that the server does not renew it"
@@ -69,6 +72,7 @@ class Horizon:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._asked = 0.0  # when we last read the list of transactions
+        self._fresh = 0  # the clock when it was of now, or when we last gave up on that
 
     def look(self, before: Look | None) -> Look:
         """Within a transaction that `BEGIN` has begun. Gives `before` back where nothing newer can be known."""
@@ -85,8 +89,14 @@ class Horizon:
                     raise
                 return Look(seen.clock, {}, hidden(self._session))
             if transactions is not None:
+                self._fresh = seen.clock
                 return Look(seen.clock, seen.open | transactions, seen.assumed)
-        return before or Look(seen.clock, seen.open, UNSEEN)
+        if before is None:
+            return Look(seen.clock, seen.open, UNSEEN)
+        if seen.clock < self._fresh + STALE:
+            return before
+        self._fresh = seen.clock
+        return before._replace(open=_ended(before.open), held=UNSEEN)
 
     def _statements(self) -> Seen:
         clock, own, zone = 0, None, 0
@@ -118,6 +128,11 @@ class Horizon:
             name = f"session {thread}" if thread != "0" else f"prepared XA transaction {id}"
             found[key] = Open((int(started) - seen.zone) * SECOND, name, late=True)
         return found if fresh else None
+
+
+def _ended(open: Mapping[str, Open]) -> dict[str, Open]:
+    """Each may be over, and a reading has to look for its rows; it may also go on, and hold the position."""
+    return {f"perhaps {next(_numbers)}": transaction for transaction in open.values()}
 
 
 def hidden(session: Session) -> str:

@@ -33,6 +33,9 @@ WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND a.usesysi
   AND (a.xact_start IS NOT NULL OR a.state = 'disabled' OR a.query = '<insufficient privilege>'
        OR a.backend_type LIKE 'logical replication%')
 UNION ALL
+SELECT 'subscription', NULL, '', 'replicated' FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
+WHERE d.datname = current_database()
+UNION ALL
 SELECT concat_ws(' ', 'prepared', p.transaction, p.prepared), {MICROS.format("p.prepared")},
        concat('prepared transaction ', p.gid), 'prepared'
 FROM pg_prepared_xacts p WHERE p.database = current_database()

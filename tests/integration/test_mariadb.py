@@ -382,11 +382,9 @@ def test_a_prepared_xa_transaction_that_nobody_holds(db: MariaDatabase, monkeypa
     assert [c.key for c in poll(world, position).changes] == ["2"]
 
 
-def test_an_old_copy_of_the_transactions_proves_nothing(db: MariaDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Somebody reads InnoDB's list all the time, so that the server does not renew it: the position stays."""
-    world = polled(db, overlap=0)
-    batch = poll(world, None)
-    before = poll(world, batch.position).complete["t"].at
+@contextmanager
+def old_copies(db: MariaDatabase) -> Iterator[None]:
+    """Somebody reads InnoDB's list all the time, so that the server does not renew it."""
     stop = threading.Event()
 
     def read() -> None:
@@ -398,12 +396,49 @@ def test_an_old_copy_of_the_transactions_proves_nothing(db: MariaDatabase, monke
     reader.start()
     try:
         time.sleep(0.3)
-        with db.people() as people:
-            people("SELECT COUNT(*) FROM t")
-            held = [poll(world, batch.position).complete["t"].at for _ in range(3)]
+        yield
     finally:
         stop.set()
         reader.join()
+
+
+def test_an_old_copy_of_the_transactions_delays_nothing_for_long(
+    db: MariaDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was open when the server told it last, and has committed since, is found while others still read."""
+    monkeypatch.setattr(horizon, "SLACK", 0)
+    monkeypatch.setattr("adapters.mysql.horizon.STALE", 500_000)
+    world = polled(db, overlap=0)
+    batch = poll(world, None)
+    with closing(db.server.connect(db.name)) as late:
+        late.begin()
+        (stamp,) = run(late, "SELECT UTC_TIMESTAMP(6), COUNT(*) FROM t", ())[0][:1]
+        db.app("INSERT INTO t (id, changed) VALUES (1, UTC_TIMESTAMP(6))")
+        batch = poll(world, batch.position)
+        assert [c.key for c in batch.changes] == ["1"] and "open for" in batch.complete["t"].held_by
+        at = batch.complete["t"].at
+        with old_copies(db):
+            run(late, "INSERT INTO t (id, name, changed) VALUES (2, 'late', ?)", (stamp,))
+            late.commit()
+            found: list[str] = []
+            end = time.monotonic() + 20
+            while not found and time.monotonic() < end:
+                batch = poll(world, batch.position)
+                found += [c.key for c in batch.changes]
+            assert found == ["2"]
+            assert "INNODB_TRX" in batch.complete["t"].held_by and batch.complete["t"].at <= at
+            assert poll(world, batch.position).changes == []
+    assert poll(world, batch.position).complete["t"].held_by == ""
+
+
+def test_an_old_copy_of_the_transactions_proves_nothing(db: MariaDatabase) -> None:
+    """The position stays."""
+    world = polled(db, overlap=0)
+    batch = poll(world, None)
+    before = poll(world, batch.position).complete["t"].at
+    with old_copies(db), db.people() as people:
+        people("SELECT COUNT(*) FROM t")
+        held = [poll(world, batch.position).complete["t"].at for _ in range(3)]
     assert len(set(held)) == 1
     assert poll(world, batch.position).complete["t"].at > before
 

@@ -455,6 +455,20 @@ def test_a_session_that_does_not_tell_of_its_transactions(backend: Backend, db: 
     assert world.system.changes(position, 100).complete["t"].assumed == ""
 
 
+def test_rows_that_come_by_replication_are_stamped_elsewhere(backend: Backend, db: Any) -> None:
+    """Also while nothing is received: it will come with the stamps that it was given meanwhile."""
+    world = polled(backend, db)
+    position = world.system.changes(None, 100).position
+    with closing(db.server.connect(db.name)) as session:
+        session.execute("CREATE SUBSCRIPTION theirs CONNECTION 'dbname=x' PUBLICATION p WITH (connect = false)")
+        try:
+            assert "logical replication" in world.system.changes(position, 100).complete["t"].assumed
+        finally:
+            session.execute("ALTER SUBSCRIPTION theirs SET (slot_name = NONE)")
+            session.execute("DROP SUBSCRIPTION theirs")
+    assert world.system.changes(position, 100).complete["t"].assumed == ""
+
+
 def test_a_view_has_no_versions_of_its_own(backend: Backend, db: Any) -> None:
     world = World(backend, db)
     db.define("CREATE TABLE base (id int PRIMARY KEY, name text, changed timestamp)")
