@@ -31,6 +31,7 @@ class Session:
         self._config = config
         self._connection: psycopg.Connection[Any] | None = None
         self._used = 0.0
+        self._waiting: list[str] = []
         self.name: str = config.name
 
     def query(self, text: str, parameters: Sequence[str | None] = ()) -> Rows:
@@ -40,9 +41,26 @@ class Session:
 
     def raw(self, text: str, parameters: Sequence[str | None] = ()) -> Rows:
         """As `query`, but the driver's own errors come through: for those who ask which rows are to blame."""
-        cursor = self._alive().execute(text.encode(), parameters or None)
+        cursor = self._send(self._alive(), text, parameters)
         self._used = time.monotonic()
         return cursor.fetchall() if cursor.description is not None else []
+
+    def later(self, text: str) -> None:
+        """One statement that has no rows. It goes to the server together with the next one, which saves the way there
+        and back; what is wrong with it is said then."""
+        self._waiting.append(text)
+
+    def _send(
+        self, connection: psycopg.Connection[Any], text: str, parameters: Sequence[str | None] = ()
+    ) -> psycopg.Cursor[Any]:
+        """The statements that wait, and this one."""
+        if not self._waiting:
+            return connection.execute(text.encode(), parameters or None)
+        before, self._waiting = self._waiting, []
+        with connection.pipeline():
+            for one in before:
+                connection.execute(one.encode())
+            return connection.execute(text.encode(), parameters or None)
 
     def script(self, text: str) -> None:
         """Run several statements."""
@@ -51,7 +69,7 @@ class Session:
     @contextmanager
     def transaction(self, begin: str) -> Iterator[None]:
         """From `begin` to COMMIT; rolled back when the body raises."""
-        self.raw(begin)
+        self.later(begin)
         try:
             yield
         except BaseException:
@@ -64,12 +82,13 @@ class Session:
         with self.errors():
             if self._connection is None:  # a new one would commit nothing, and say that it had
                 raise psycopg.OperationalError("the connection was lost, and the transaction with it")
-            cursor = self._connection.execute("COMMIT")
+            cursor = self._send(self._connection, "COMMIT")
             if cursor.statusmessage != "COMMIT":
                 raise psycopg.OperationalError("the server rolled the transaction back instead of committing it")
 
     def rollback(self) -> None:
         """Never raises. A connection that cannot roll back is let go of."""
+        self._waiting.clear()
         if self._connection is None:
             return
         try:
@@ -80,19 +99,21 @@ class Session:
     @contextmanager
     def savepoint(self) -> Iterator[None]:
         """What fails inside is undone. A connection that is lost needs no undoing."""
-        self.raw("SAVEPOINT accord")
+        self.later("SAVEPOINT accord")
         try:
             yield
         except BaseException:
             if self.open:
-                self.raw("ROLLBACK TO SAVEPOINT accord; RELEASE SAVEPOINT accord")
+                self.later("ROLLBACK TO SAVEPOINT accord")
+                self.later("RELEASE SAVEPOINT accord")
             raise
-        self.raw("RELEASE SAVEPOINT accord")
+        self.later("RELEASE SAVEPOINT accord")
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
         """What fails inside may be tried another way: under a savepoint when a transaction is open."""
-        if self._connection is None or self._connection.info.transaction_status == TransactionStatus.IDLE:
+        idle = self._connection is None or self._connection.info.transaction_status == TransactionStatus.IDLE
+        if idle and not self._waiting:
             yield
         else:
             with self.savepoint():
@@ -107,6 +128,7 @@ class Session:
             found = translate(error, self.name)
             if self._connection is not None and self._connection.closed:
                 self._connection = None
+                self._waiting.clear()
             raise found from error
 
     @property
@@ -116,6 +138,7 @@ class Session:
     def close(self) -> None:
         """Never raises."""
         connection, self._connection = self._connection, None
+        self._waiting.clear()
         if connection is not None:
             try:
                 connection.close()
@@ -171,6 +194,7 @@ def connect(config: Any, cursors: type[Any] = psycopg.Cursor) -> psycopg.Connect
             keepalives_idle=20,
             keepalives_interval=10,
             keepalives_count=3,
+            tcp_user_timeout=60_000,  # ms; for what was sent and never acknowledged, where keepalives do not count
             **(target.get("options") or {}),
         )
     except psycopg.OperationalError as error:

@@ -16,7 +16,7 @@ from adapters.postgresql.updates import Batch
 from config.errors import Problem, Taken
 from config.records import Crosswalk, Fence, Landing, Outcome, Write, WriteKind
 
-BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET CONSTRAINTS ALL IMMEDIATE"
+BEGIN = ("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", "SET CONSTRAINTS ALL IMMEDIATE")
 # A constraint that is checked at COMMIT would refuse the whole round; checked at once, it refuses one record.
 
 
@@ -43,7 +43,8 @@ class PostgresTransaction:
 
     def _begin(self, fence: Fence) -> None:
         session, table = self._session, own(self._prefix, "fence")
-        session.query(BEGIN)
+        for text in BEGIN:
+            session.later(text)
         # The mark is what the triggers know us by; it ends with the transaction.
         found = session.query(
             f"WITH f AS (UPDATE {table} SET round = $1 WHERE agent = $2 AND epoch = $3 RETURNING 1)"
