@@ -30,6 +30,10 @@ class Tables:
     def __bool__(self) -> bool:
         return bool(self._sources)
 
+    def rest(self, limit: int) -> int:
+        """Of so many changes, how many a change log beside these tables may give: a backlog there starves no table."""
+        return max(1, limit * 3 // 4) if self._sources else limit
+
     def changes(
         self, marks: Mapping[str, Position], look: Callable[[Look | None], Look], limit: int, offset: Stamp
     ) -> Polled:

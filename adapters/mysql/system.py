@@ -159,7 +159,7 @@ class MariaSystem:
     def changes(self, position: bytes | None, limit: int) -> Batch:
         places = watermark.unpack(position)
         held = capture.load(places.log)
-        found, ids, more = self._from_log(held, limit)
+        found, ids, more = self._from_log(held, self._tables.rest(limit))
         with self._polling():
             polled = self._tables.changes(places.marks, self._horizon.look, limit - len(found), self._offset)
         log = capture.dump(ids or held)

@@ -31,7 +31,7 @@ class Capture:
         emptied: list[str] = []
         noted, more = b"", False
         if self._by_tag:
-            changes, emptied, ids, log, more = self._log.changes(self._by_tag, limit)
+            changes, emptied, ids, log, more = self._log.changes(self._by_tag, self._tables.rest(limit))
             noted = _pack(ids, log) if ids else b""
         polled = self._tables.changes(
             watermark.unpack(position).marks, lambda _: horizon.look(self._session), limit - len(changes), offset

@@ -115,7 +115,7 @@ class Captures:
         found: list[Change] = []
         log, more = b"", False
         if self.log is not None:
-            found, log, more = self.log.changes(limit)
+            found, log, more = self.log.changes(self._tables.rest(limit))
         polled = self._tables.changes(places.marks, self._horizon.look, limit - len(found), 0)
         marks = watermark.pack(Places(log, polled.marks))
         return Batch(found + polled.changes, marks, more or polled.more, polled.complete)

@@ -270,21 +270,36 @@ def test_nothing_is_made_in_the_database(world: World) -> None:
     assert world.db.dump() == before
 
 
-def test_both_captures_in_one_system(backend: Backend, db: Database) -> None:
+@pytest.fixture
+def both(backend: Backend, db: Database) -> World:
+    """Customers by their stamp, products by triggers."""
     world = World(backend, db)
     world.create("customer", COLUMNS)
     world.create("product", {"id": "auto", "name": "text"})
-    world.bind(
+    return world.bind(
         {
             "customer": ("customer", {"name": "name"}, {"capture": "watermark", "modified": "changed"}),
             "product": ("product", {"name": "name"}, {}),
         }
     ).start()
-    batch = world.system.changes(None, 10)
+
+
+def test_both_captures_in_one_system(both: World) -> None:
+    batch = both.system.changes(None, 10)
     assert batch.changes == []
-    put(world, 1, ago(0))
-    db.app("INSERT INTO product (id, name) VALUES (7, 'x')")
-    batch = world.system.changes(batch.position, 10)
+    put(both, 1, ago(0))
+    both.db.app("INSERT INTO product (id, name) VALUES (7, 'x')")
+    batch = both.system.changes(batch.position, 10)
     assert sorted((c.entity, c.key) for c in batch.changes) == [("customer", "1"), ("product", "7")]
-    world.system.acknowledge(batch.position)
-    assert world.system.changes(batch.position, 10).changes == []
+    both.system.acknowledge(batch.position)
+    assert both.system.changes(batch.position, 10).changes == []
+
+
+def test_a_full_change_log_starves_no_table(both: World) -> None:
+    batch = both.system.changes(None, 10)
+    for n in range(1, 30):
+        both.db.app("INSERT INTO product (id, name) VALUES (?, 'x')", n)
+    put(both, 1, ago(0))
+    batch = both.system.changes(batch.position, 8)
+    assert len(batch.changes) == 7 and batch.more
+    assert batch.changes[-1].entity == "customer" and {c.entity for c in batch.changes[:-1]} == {"product"}
