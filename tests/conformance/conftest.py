@@ -14,7 +14,14 @@ from tests.conformance.backend import Backend, Database, closing
 NAMES = sorted(module.name for module in pkgutil.iter_modules(factories.__path__))
 BY_STATEMENT = "postgresql_statement"
 """PostgreSQL once more, with triggers that fire once for each statement: for the tests that triggers matter to."""
-TRIGGERS = ("test_apply", "test_capture_trigger", "test_origin", "test_prepare", "test_wake")
+TRIGGERS = (
+    "test_apply",
+    "test_capture_transactions",
+    "test_capture_trigger",
+    "test_origin",
+    "test_prepare",
+    "test_wake",
+)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

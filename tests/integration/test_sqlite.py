@@ -224,6 +224,20 @@ def test_both_kinds_of_journal(db: SqliteDatabase, mode: str) -> None:
     assert db.sql("SELECT name FROM customer") == [("Bob",)]
 
 
+def test_a_long_session_of_a_reader_delays_nothing(db: SqliteDatabase) -> None:
+    """With a write-ahead log; without one it keeps everybody from committing."""
+    db.sql("PRAGMA journal_mode = wal")
+    world = customers(Sqlite(), db, [(n, "Ann", None, 1) for n in (1, 2, 3)])
+    with closing(sqlite3.connect(db.path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        assert reader.execute("SELECT count(*) FROM customer").fetchone() == (3,)
+        for key in (1, 2, 3):
+            db.app("UPDATE customer SET name = 'Eve' WHERE id = ?", key)
+            assert world.drain() == [("customer", str(key))]
+        assert reader.execute("SELECT DISTINCT name FROM customer").fetchall() == [("Ann",)]
+    assert world.drain() == []
+
+
 def test_a_reader_that_holds_up_the_commit(db: SqliteDatabase) -> None:
     """With a rollback journal a reading connection keeps the file from being written: try again later."""
     world = customers(Sqlite(), db, [(1, "Ann", None, 5)])
