@@ -1,0 +1,1 @@
+"""MariaDB's binary log, read by a connection of our own: capture without anything made in the database."""
