@@ -232,10 +232,11 @@ class _Call:
 
 
 class Places(msgspec.Struct, array_like=True, frozen=True):
-    """The position of a system: the change log's, and one per entity with watermark capture."""
+    """The position of a system: the change log's, one per entity with watermark capture, and the database log's."""
 
     log: bytes = b""  # private to the adapter
     marks: dict[str, Position] = {}
+    stream: bytes = b""  # private to the adapter
 
 
 def pack(places: Places) -> bytes:

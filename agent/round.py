@@ -140,6 +140,8 @@ class Round:
         for s, batch in self.batches.items():
             for entity in batch.emptied:  # durable before the source lets go of it
                 self.engine.sweeper.request(entity, s, "its table was emptied by TRUNCATE", gap=True)
+            for entity, why in batch.gaps.items():
+                self.engine.sweeper.request(entity, s, why, gap=True)
             for change in batch.changes:
                 if phases[change.entity] in (contact.LIVE, contact.LINK):
                     self.looks[change.entity, s][change.key] = change.op.value
@@ -637,7 +639,7 @@ class Round:
             s: partial(self.engine.systems[s].acknowledge, b.position)
             for s, b in self.batches.items()
             # Entries of a table that takes no part (any more) give no change, and must go all the same.
-            if b.position is not None and (b.changes or b.emptied or s in self.decided.positions)
+            if b.position is not None and (b.changes or b.emptied or b.gaps or s in self.decided.positions)
         }
         self.ask(jobs)
 

@@ -99,7 +99,8 @@ class SystemOptions(Options):
     """Where the password is: `file:/…` (readable by its owner only), `env:NAME` or `credential:NAME` (systemd)."""
     capture: Annotated[str, v.choice("trigger", "watermark", "log")] = "trigger"
     """How changes are seen: triggers that `accord prepare` makes, polls of each table's `modified`, or the database's
-    own log (PostgreSQL's, by logical replication; `accord check` says what the server needs for it)."""
+    own log (PostgreSQL's, by logical replication; MariaDB's binary log; `accord check` says what the server needs for
+    it)."""
     triggers: Annotated[str, v.choice("row", "statement")] = "row"
     """PostgreSQL: how often its triggers fire. With `statement` an application that writes many rows at a time is about
     twice as fast as with `row`, and one that writes single rows is a fifth slower. Tables for which this cannot be done

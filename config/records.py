@@ -65,6 +65,7 @@ class Batch(NamedTuple):
     `more` says that the source has further changes waiting now.
     `complete` by entity, where a capture can say it; a change log without more to give is complete up to this call.
     `emptied`: entities of whose table rows went without a change of their own (TRUNCATE): which, a sweep finds.
+    `gaps`: entity -> why changes of it may have been missed: a sweep finds them.
     """
 
     changes: list[Change]
@@ -72,6 +73,7 @@ class Batch(NamedTuple):
     more: bool
     complete: Mapping[str, Complete] = {}
     emptied: Sequence[str] = ()
+    gaps: Mapping[str, str] = {}
 
 
 class Reading(NamedTuple):

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 
 from adapters import rows
+from adapters.mysql.binlog.settings import wrong
+from adapters.mysql.binlog.values import KINDS, understood
 from adapters.mysql.connection import Session
 from adapters.mysql.errors import HALT, number_of
 from adapters.mysql.objects import Names
@@ -33,6 +35,9 @@ class Check:
         found = list(self._settings())
         for bound in self._bounds:
             found += [*self._engine(bound), *self._rights(bound), *self._expressions(bound), *self._cascades(bound)]
+            found += self._key_type(bound) if bound.logged else ()
+        if any(b.logged for b in self._bounds):
+            found += [*wrong(self._session, self._system), *self._replica()]
         return found
 
     def _problem(self, code: str, message: str, hint: str = "", bound: Bound | None = None) -> Problem:
@@ -86,8 +91,8 @@ class Check:
             f" WHERE TABLE_SCHEMA = {literal(bound.database)} AND TABLE_NAME = {literal(bound.table.name)}"
         )
         for engine, kind in found:
-            if kind != "BASE TABLE" and bound.captured:
-                text = f"{bound.table.name} is a view, which can have no triggers."
+            if kind != "BASE TABLE" and (bound.captured or bound.logged):
+                text = f"{bound.table.name} is a view, which can have no triggers and is in no log."
                 yield self._problem("view", text, 'use its table, or capture = "watermark"', bound)
             elif engine is not None and engine.lower() != "innodb":
                 text = f"the table {bound.table.name} uses {engine}, which knows no transactions."
@@ -143,6 +148,21 @@ class Check:
             except AccordError as error:
                 message = f"{place}: MariaDB does not understand sql:{text}: {error.problem.message}"
                 yield self._problem("bad-expression", message, "correct the expression", bound)
+
+    def _replica(self) -> Iterator[Problem]:
+        if not self._granted("REPLICATION SLAVE"):
+            text = "the account may not read the server's binary log."
+            grant = f"GRANT REPLICATION SLAVE ON *.* TO {self._who};"
+            yield self._problem("privilege", text, f"run as an administrator: {grant}")
+
+    def _key_type(self, bound: Bound) -> Iterator[Problem]:
+        for column in bound.table.key:
+            charset, _ = bound.charsets.get(column.name, (None, ""))
+            if not understood(column.native, charset):
+                kind = column.native + (f" in {charset}" if charset else "")
+                text = f"{bound.table.name}.{column.name} is part of the key and of a type that is not read: {kind}."
+                hint = f'use capture = "trigger"; the log is understood for keys of {KINDS}'
+                yield self._problem("key-type", text, hint, bound)
 
     def _cascades(self, bound: Bound) -> Iterator[Problem]:
         for foreign in bound.table.info.foreign_keys:

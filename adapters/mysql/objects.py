@@ -129,7 +129,7 @@ def triggers(names: Names, bounds: Sequence[Bound]) -> list[Trigger]:
     found = []
     for same in by_table(bounds).values():
         first = same[0]
-        watched = list({c.name: c for b in same for c in _watched(b)}.values())
+        watched = list({c.name: c for b in same for c in b.watched}.values())
         for event, body in (
             ("INSERT", _insert_body(names, first)),
             ("UPDATE", _update_body(names, first, watched)),
@@ -147,12 +147,6 @@ def by_table(bounds: Iterable[Bound]) -> dict[str, list[Bound]]:
         if bound.captured:
             found.setdefault(bound.tag, []).append(bound)
     return found
-
-
-def _watched(bound: Bound) -> list[Column]:
-    table = bound.table
-    columns = [c for c in table.columns if c is not None]
-    return columns + [table.info.columns[name] for name in (*table.archive, *table.restore)]
 
 
 def _insert_body(names: Names, bound: Bound) -> str:

@@ -34,6 +34,7 @@ def origin(session: Session, target: Target, names: Names, bounds: Sequence[Boun
         *(Part("the server", server, tuple(b.table.entity for b in bounds), changed="was moved or replaced"),),
         *_business(bounds, made),
         *_captured(session, names, bounds, made.get(own[0], "")),
+        *_logged(bounds, made.get(own[1], "")),
     ]
     return Origin(f"{database}/{made.get(own[1], '')}", server, place, told, tuple(parts))
 
@@ -77,6 +78,14 @@ def _captured(session: Session, names: Names, bounds: Sequence[Bound], log: str)
         yield Part(name, id, entities[trigger.table], "" if id else "is missing", TRIGGER)
     everything = tuple(entity for group in entities.values() for entity in group)
     yield Part("the change log", log, everything, "" if log else "is missing", LOG)
+
+
+def _logged(bounds: Sequence[Bound], made: str) -> Iterator[Part]:
+    """Where the log itself stands is part of the position; here is whether, and since when, it is read at all."""
+    for bound in bounds:
+        if bound.logged:
+            broken = "" if made else "is not read: Accord's tables are missing"
+            yield Part(f"the binary log for {bound.tag}", made, (bound.table.entity,), broken)
 
 
 def _names(group: Sequence[Bound]) -> tuple[str, ...]:

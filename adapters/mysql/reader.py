@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from adapters.convert import MYSQL
 from adapters.keys import newest, normal, params
@@ -42,15 +42,31 @@ def rows_of(session: Session, bound: Bound, keys: Iterable[Key], lock: bool = Fa
     return found
 
 
+Tell = Callable[[Bound, dict[Key, Reading]], None]
+"""Adds to readings what the server's own log knows of them, in the snapshot that is open."""
+
+
 def read_all(
-    session: Session, bounds: Mapping[str, Bound], keys: Mapping[str, Sequence[Key]], offset: Stamp, changes: str | None
+    session: Session,
+    bounds: Mapping[str, Bound],
+    keys: Mapping[str, Sequence[Key]],
+    offset: Stamp,
+    changes: str | None,
+    telling: Callable[[], Tell],
 ) -> dict[str, dict[Key, Reading]]:
-    """The readings of all these records in one snapshot. `changes`: the change log's name where there is one."""
+    """The readings of all these records in one snapshot. `changes`: the change log's name where there is one;
+    `telling` is called in the snapshot, where a table is captured from the server's log."""
     session.query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
     session.query(SNAPSHOT)
     try:
         with session.errors():
-            return {e: _read(session, bounds[e], wanted, offset, changes) for e, wanted in keys.items()}
+            found = {e: _read(session, bounds[e], wanted, offset, changes) for e, wanted in keys.items()}
+            logged = [entity for entity in found if bounds[entity].logged]
+            tell = telling() if logged else None
+        for entity in logged:
+            assert tell is not None
+            tell(bounds[entity], found[entity])
+        return found
     finally:
         if session.open:
             session.query("COMMIT")

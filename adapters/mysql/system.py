@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import sqlalchemy.exc
 
 from adapters import watermark
 from adapters.mysql import capture, horizon, links, objects, reader
+from adapters.mysql.binlog.backlog import Written
+from adapters.mysql.binlog.capture import Found, Listen, Logged
 from adapters.mysql.check import DENIED, Check, account
 from adapters.mysql.connection import Session
 from adapters.mysql.describe import reflector
@@ -59,6 +62,7 @@ class MariaSystem:
         self._reflector = reflector(config, self._session)
         self._bounds: dict[str, Bound] = {}
         self._tables = Tables({}, 0)
+        self._log: Logged | None = None
         self._horizon = horizon.Horizon(self._session)
         self._offset: Stamp = 0
 
@@ -91,6 +95,8 @@ class MariaSystem:
         self._bounds = {t.entity: Bound(t, self._session, self._names.database) for t in tables}
         polled = {e: Marks(self._session, b) for e, b in self._bounds.items() if b.polled}
         self._tables = Tables(polled, self._config.overlap)
+        logged = [b for b in self._bounds.values() if b.logged]
+        self._log = Logged(self._config, self._session, self._names, logged) if logged else None
 
     def decoders(self, entity: str) -> tuple[Decoder | None, ...]:
         return self._bounds[entity].decoders
@@ -99,7 +105,11 @@ class MariaSystem:
 
     def read(self, keys: Mapping[str, Sequence[Key]]) -> dict[str, dict[Key, Reading]]:
         log = self._names.changes if self._logged() else None
-        return reader.read_all(self._session, self._bounds, keys, self._offset, log)
+        return reader.read_all(self._session, self._bounds, keys, self._offset, log, self._telling)
+
+    def _telling(self) -> reader.Tell:
+        assert self._log is not None
+        return partial(self._log.tell, visible=self._log.snapshot(), offset=self._offset)
 
     def _logged(self) -> bool:
         captured = any(b.captured for b in self._bounds.values())
@@ -110,6 +120,8 @@ class MariaSystem:
 
     def moved(self, entity: str, keys: Sequence[Key]) -> dict[Key, Key]:
         bound = self._bounds[entity]
+        if bound.logged and self._log is not None:
+            return self._log.moved(bound, keys)
         if not bound.captured or not self._logged():
             return {}
         return reader.moved(self._session, bound, self._names.changes, keys)
@@ -154,17 +166,25 @@ class MariaSystem:
             return origin(self._session, self._config.target, self._names, list(self._bounds.values()))
 
     def attend(self, position: bytes | None) -> None:
-        """What changed since then is noted by what `prepare` makes."""
+        """What changed since then is noted by what `prepare` makes, and by the server's log."""
+        if self._log is not None:
+            self._log.attend(watermark.unpack(position).stream)
 
     def changes(self, position: bytes | None, limit: int) -> Batch:
         places = watermark.unpack(position)
         held = capture.load(places.log)
-        found, ids, more = self._from_log(held, self._tables.rest(limit))
+        room = self._tables.rest(limit)
+        found, ids, more = self._from_log(held, room if self._log is None else max(1, room // 2))
+        read = Found([], b"", False, {})
+        if self._log is not None:
+            read = self._log.changes(places.stream, max(1, room - len(found)))
+            found, more = found + read.changes, more or read.more
         with self._polling():
-            polled = self._tables.changes(places.marks, self._horizon.look, limit - len(found), self._offset)
+            polled = self._tables.changes(places.marks, self._horizon.look, max(0, limit - len(found)), self._offset)
         log = capture.dump(ids or held)
-        position = watermark.pack(watermark.Places(log, polled.marks))
-        return Batch(found + polled.changes, position, more or polled.more, polled.complete)
+        position = watermark.pack(watermark.Places(log, polled.marks, read.noted))
+        more = more or polled.more
+        return Batch(found + polled.changes, position, more, polled.complete, gaps=read.gaps)
 
     @contextmanager
     def _polling(self) -> Iterator[None]:
@@ -192,9 +212,12 @@ class MariaSystem:
             raise Halt(Problem("not-prepared", message, "run `accord prepare`", system=self.name))
 
     def acknowledge(self, position: bytes | None) -> None:
-        held = capture.load(watermark.unpack(position).log)
+        places = watermark.unpack(position)
+        held = capture.load(places.log)
         if held:
             capture.forget(self._session, self._names.changes, held)
+        if self._log is not None:
+            self._log.acknowledge(places.stream)
 
     def backlog(self) -> int:
         return capture.backlog(self._session, self._names.changes) if self._logged() else 0
@@ -294,16 +317,26 @@ class MariaSystem:
 
     def begin(self, fence: Fence) -> MariaTransaction:
         self._need(self._names.fence)
-        return MariaTransaction(self._writer, self._names, self._bounds, fence, self.name)
+        return MariaTransaction(self._writer, self._names, self._bounds, fence, self.name, self._expect)
+
+    def _expect(self, own: tuple[str, int, int], written: Written) -> None:
+        if self._log is not None:
+            self._log.expect(own, written)
 
     def waker(self) -> Waker | None:
-        """There is nothing to wait for in this server: a question every `WAKE` seconds, by a session of its own."""
-        if not any(b.captured for b in self._bounds.values()):
-            return None
-        session, question = Session(self._config), f"SELECT 1 FROM {self._names.changes} LIMIT 1"
-        return ThreadWaker(self.name, Ask(lambda: bool(session.query(question)), session.close, WAKE))
+        """The server's log calls. For the change log of triggers there is nothing to wait for in this server: a
+        question every `WAKE` seconds, by a session of its own."""
+        ask: Ask | None = None
+        if any(b.captured for b in self._bounds.values()):
+            session, question = Session(self._config), f"SELECT 1 FROM {self._names.changes} LIMIT 1"
+            ask = Ask(lambda: bool(session.query(question)), session.close, WAKE)
+        if self._log is not None:
+            return ThreadWaker(self.name, Listen(self._log, ask))
+        return ThreadWaker(self.name, ask) if ask is not None else None
 
     def close(self) -> None:
+        if self._log is not None:
+            self._log.close()
         self._session.close()
         self._writer.close()
         self._reflector.engine.dispose()

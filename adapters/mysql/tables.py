@@ -30,6 +30,7 @@ class Bound:
         self.places = [i for i, c in enumerate(table.columns) if c is not None]
         self.single = False  # its stored values differ from what is written: rows are inserted one at a time
         self.captured = table.capture == "trigger"
+        self.logged = table.capture == "log"
         self.polled = table.capture == "watermark" and table.modified is not None
         self._archived = rows.archived(table)
         self.stamp = rows.modified_stamp(table)
@@ -84,6 +85,12 @@ class Bound:
             except ValueError:
                 found.append(None)
         return tuple(found)
+
+    @property
+    def watched(self) -> list[Column]:
+        """The columns whose change is a change of the record, the key's apart."""
+        columns = [c for c in self.table.columns if c is not None]
+        return columns + [self.table.info.columns[name] for name in (*self.table.archive, *self.table.restore)]
 
     def column(self, index: int) -> Column:
         """The column of a field. ValueError if the field has no place here."""

@@ -6,6 +6,7 @@ here, on raws, never in SQL: the server takes 'Acme' for 'ACME ' and finds no FL
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -53,14 +54,23 @@ class Job(NamedTuple):
         return Outcome(Landing.REJECTED, self.write.key, self.before, message=refusal.message, hint=refusal.hint)
 
 
+Expect = Callable[[tuple[str, int, int], Counter[tuple[str, Key]]], None]
+"""Told before a commit: agent, epoch and round, and how often each row was written, by (tag, key)."""
+
+
 class MariaTransaction:
     """See `adapters.ports.Transaction`."""
 
-    def __init__(self, session: Session, names: Names, bounds: dict[str, Bound], fence: Fence, system: str) -> None:
+    def __init__(
+        self, session: Session, names: Names, bounds: dict[str, Bound], fence: Fence, system: str, expect: Expect
+    ) -> None:
         self._session = session
         self._names = names
         self._bounds = bounds
         self._system = system
+        self._expect = expect
+        self._own = (fence.agent, fence.epoch, fence.round)
+        self._written: Counter[tuple[str, Key]] = Counter()
         self._begin(fence)
 
     def _begin(self, fence: Fence) -> None:
@@ -87,7 +97,15 @@ class MariaTransaction:
             inserts.finish(items)
             outcomes.update((i, x.outcome) for i, x in zip(fresh, items, strict=True) if x.outcome is not None)
             self._read_back(bound, writes, outcomes)
+        for i, write in enumerate(writes):
+            self._count(bound, write, outcomes[i])
         return [outcomes[i] for i in range(len(writes))]
+
+    def _count(self, bound: Bound, write: Write, outcome: Outcome) -> None:
+        """What of the log only echoes this write. One that changed nothing is not logged at all."""
+        shows = write.kind is WriteKind.ARCHIVE or outcome.before is None or outcome.before != outcome.after
+        if outcome.landing is Landing.LANDED and shows:
+            self._written.update({(bound.tag, key) for key in (write.key, outcome.key) if key is not None})
 
     def link(self, rows: Sequence[Crosswalk]) -> list[Crosswalk]:
         standing: list[Crosswalk] = []
@@ -108,6 +126,7 @@ class MariaTransaction:
         if not self._session.open:  # a new connection would commit nothing, and say that it had
             text = "the connection was lost, and the transaction with it"
             raise Transient(Problem("lost", text, "it is tried again by itself", system=self._session.name))
+        self._expect(self._own, self._written)
         self._session.query("COMMIT")
 
     def rollback(self) -> None:
