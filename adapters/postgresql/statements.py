@@ -16,6 +16,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from adapters.postgresql.sql import literal, quote
+from config.errors import Problem
+from config.records import Table
 
 OLD, NEW = "old_rows", "new_rows"
 REFERENCING = {
@@ -32,6 +34,13 @@ SELECT c.relkind = 'r' AND NOT c.relispartition AND NOT EXISTS
                       AND a.attnum = ANY((i.indkey::int2[])[0:i.indnkeyatts - 1]) AND a.attname <> ALL($2::text[])))
 FROM pg_class c WHERE c.oid = to_regclass($1)
 """
+
+
+def kept(table: Table) -> Problem:
+    """The operator wanted something else."""
+    message = f"{table.name} keeps row triggers: it is partitioned, inherits, or its key is checked late"
+    hint = 'leave out triggers = "statement" there'
+    return Problem("row-triggers", message, hint, system=table.system, entity=table.entity)
 
 
 def body(

@@ -139,6 +139,13 @@ class PostgresSystem:
         for bound in polled:
             count = self._session.query(f"SELECT count(*) FROM {bound.name} t WHERE {bound.modified} IS NULL")[0][0]
             found += [unstamped(bound.table, count)] if count else []
+        for bound in self._bounds.values():
+            if (
+                bound.table.capture == "trigger"
+                and bound.table.triggers == "statement"
+                and not self._by_statement(bound)
+            ):
+                found.append(statements.kept(bound.table))
         return found
 
     def prepared(self) -> list[Problem]:

@@ -54,6 +54,7 @@ def by_row(db: Any, table: str) -> set[bool]:
 
 def test_each_kind_of_statement(world: World, db: Any) -> None:
     assert by_row(db, "customer") == {False}
+    assert world.system.notes() == []
     db.app("INSERT INTO customer (id, name) VALUES (4, 'd'), (5, 'e')")
     db.app("UPDATE customer SET credit = 7, note = 'x' WHERE id < 3")
     db.app("UPDATE customer SET note = 'y', name = name")
@@ -237,6 +238,7 @@ def test_tables_that_keep_row_triggers(backend: Backend, db: Any, kind: str) -> 
     world.bind({"t": ("t", {"name": "name"}, {})}).start()
     assert by_row(db, "t") == {True}
     assert world.system.prepared() == []
+    assert [(p.code, p.entity) for p in world.system.notes()] == [("row-triggers", "t")]
     into = "whole" if kind in ("a partition", "an heir") else "t"
     db.sql("INSERT INTO t VALUES (1, 'a'), (2, 'b')")
     noted(db)
