@@ -217,7 +217,8 @@ class System(Reader, Capture, Protocol):
         """Is what `prepare` makes there, and made for the tables as they are mapped now? Reads only.
 
         The code of each problem is "not-prepared" where nothing of Accord's is there yet, "no-trigger" of a trigger
-        that is missing or switched off, else "prepared-differs".
+        (or what stands for one where the database's log is read) that is missing or switched off, else
+        "prepared-differs".
         """
         ...
 

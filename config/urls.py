@@ -9,7 +9,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 DIALECTS = {"postgresql": "postgresql", "mysql": "mysql", "mariadb": "mysql", "sqlite": "sqlite"}
 PORTS = {"postgresql": 5432, "mysql": 3306}
-LOGGED: tuple[str, ...] = ("mysql",)
+LOGGED = ("postgresql", "mysql")
 """Those whose own log can be read (`capture = "log"`)."""
 OPTIONS = {
     "postgresql": ("socket", "sslmode", "sslrootcert", "sslcert", "sslkey"),

@@ -282,6 +282,8 @@ class PostgresServer(Server):
             "port": self.port,
             "unix_socket_directories": self.home,
             "wal_level": "logical",
+            "max_replication_slots": 50,
+            "max_wal_senders": 50,
             "max_connections": 100,
             "shared_buffers": "64MB",
             "max_wal_size": "1GB",
@@ -322,6 +324,9 @@ class PostgresServer(Server):
 
     def drop_database(self, name: str) -> None:
         with self.connect("postgres") as connection:
+            slots = "FROM pg_replication_slots WHERE database = %s"
+            connection.execute(f"SELECT pg_terminate_backend(active_pid, 5000) {slots} AND active", [name])
+            connection.execute(f"SELECT pg_drop_replication_slot(slot_name) {slots}", [name])
             connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
     def create_user(self, name: str, password: str = PASSWORD) -> str:

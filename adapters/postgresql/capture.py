@@ -10,6 +10,7 @@ from adapters.polled import Tables
 from adapters.postgresql import horizon
 from adapters.postgresql.bound import Bound
 from adapters.postgresql.log import Log, Range
+from adapters.postgresql.logical.capture import Logged
 from adapters.postgresql.session import Session
 from adapters.postgresql.watermark import Polled
 from adapters.watermark import Places
@@ -17,39 +18,54 @@ from config.records import Batch, Change, Stamp
 
 
 class Capture:
-    def __init__(self, bounds: Sequence[Bound], log: Log, session: Session, overlap: int) -> None:
+    def __init__(self, bounds: Sequence[Bound], log: Log, logs: Logged, session: Session, overlap: int) -> None:
         self._by_tag: dict[str, list[Bound]] = {}
         for bound in bounds:
             if bound.table.capture == "trigger":
                 self._by_tag.setdefault(bound.tag, []).append(bound)
         polled = {b.entity: Polled(session, b) for b in bounds if b.table.capture == "watermark"}
-        self._log, self._session, self._tables = log, session, Tables(polled, overlap)
+        self._log, self._logs, self._session, self._tables = log, logs, session, Tables(polled, overlap)
+
+    def attend(self, position: bytes | None) -> None:
+        self._logs.attend(watermark.unpack(position).stream)
 
     def changes(self, position: bytes | None, limit: int, offset: Stamp) -> Batch:
         """`offset`: the server's clock minus the agent's."""
         changes: list[Change] = []
         emptied: list[str] = []
-        noted, more = b"", False
+        places = watermark.unpack(position)
+        noted, stream, more, further = b"", b"", False, False
         if self._by_tag:
             changes, emptied, ids, log, more = self._log.changes(self._by_tag, self._tables.rest(limit))
             noted = _pack(ids, log) if ids else b""
+        if self._logs:
+            some, cut, stream, further = self._logs.changes(
+                places.stream, max(1, self._tables.rest(limit) - len(changes))
+            )
+            changes, emptied = changes + some, emptied + cut
         polled = self._tables.changes(
-            watermark.unpack(position).marks, lambda _: horizon.look(self._session), limit - len(changes), offset
+            places.marks, lambda _: horizon.look(self._session), max(0, limit - len(changes)), offset
         )
-        places = Places(noted, polled.marks)
-        more = more or polled.more
-        return Batch(changes + polled.changes, watermark.pack(places), more, polled.complete, emptied)
+        behind = watermark.pack(Places(noted, polled.marks, stream))
+        more = more or further or polled.more
+        return Batch(changes + polled.changes, behind, more, polled.complete, emptied)
 
     def acknowledge(self, position: bytes | None) -> None:
-        noted = watermark.unpack(position).log
+        places = watermark.unpack(position)
+        if places.stream:
+            self._logs.acknowledge(places.stream)
+        noted = places.log
         if noted:
             log, ids = json.loads(noted)
             self._log.forget(ids, log)
 
     def backlog(self) -> int:
-        return self._log.backlog() if self._by_tag and self._log.exists() else 0
+        kept = self._log.backlog() if self._by_tag and self._log.exists() else 0
+        return kept + (self._logs.slots.kept() if self._logs else 0)
 
     def let_go(self) -> bool:
+        if self._logs:
+            self._logs.let_go()
         return self._log.let_go() if self._by_tag and self._log.exists() else True
 
 

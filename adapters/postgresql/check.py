@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from adapters.postgresql.bound import Bound
+from adapters.postgresql.logical.check import check_log
 from adapters.postgresql.objects import watched
 from adapters.postgresql.session import Session
 from adapters.postgresql.sql import array, literal, quote
@@ -44,7 +45,8 @@ class Check:
             found += [*self._kind(bound), *self._rights(bound), *self._expressions(bound)]
             if bound.table.capture == "watermark":
                 found += self._modified(bound)
-        return found
+        logged = [bound for bound in self._bounds if bound.table.capture == "log"]
+        return found + list(check_log(self._session, self._prefix, logged))
 
     def _problem(self, code: str, message: str, hint: str = "", bound: Bound | None = None) -> Problem:
         return Problem(code, message, hint, system=self._session.name, entity=bound.entity if bound else None)
@@ -57,7 +59,7 @@ class Check:
             " has_database_privilege(current_database(), 'CREATE'),"
             f" (SELECT n.oid FROM pg_namespace n WHERE n.nspname = {literal(self._prefix)})"
         )[0]
-        writes = any(b.table.write or b.table.capture == "trigger" for b in self._bounds)
+        writes = any(b.table.write or b.table.capture != "watermark" for b in self._bounds)
         if writes and (standby or readonly):
             text = "the server is a standby" if standby else "the account's transactions are read-only"
             yield self._problem("read-only", text, "point Accord to the server and account that take writes")

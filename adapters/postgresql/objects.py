@@ -14,6 +14,7 @@ from adapters.postgresql import statements
 from adapters.postgresql.bound import Bound
 from adapters.postgresql.doorbell import ring
 from adapters.postgresql.log import EMPTIED, PREFIX
+from adapters.postgresql.logical import slot
 from adapters.postgresql.sql import column_of, literal, own, qualified, quote, trim
 from config.records import Column
 
@@ -40,6 +41,7 @@ class Objects:
         for bound in bounds:
             if bound.table.capture == "trigger":
                 self.groups.setdefault(bound.tag, []).append(bound)
+        self.logged = [bound for bound in bounds if bound.table.capture == "log"]
         self.mark_setting = f"{prefix}.agent"
 
     def name(self, what: str) -> str:
@@ -229,7 +231,8 @@ END"""
         """All of it, for `psql`."""
         head = "-- What Accord needs in this database. May be run again at any time. It takes no superuser: CREATE on\n"
         head += "-- the database, and the right to make triggers on the tables named below.\n"
-        return "\n".join([head + self.base(), *(self.captures(g) for g in self.groups.values())])
+        captures = [self.captures(g) for g in self.groups.values()]
+        return "\n".join([head + self.base(), *captures, slot.script(self.schema, self.logged)])
 
     # --- removing ----------------------------------------------------------------------------------------------------
 
@@ -241,6 +244,7 @@ END"""
         return "\n".join(
             [
                 "-- Removes all that Accord made in this database. May be run again at any time.",
+                slot.removal(self.schema),
                 self.dropping([*standing, *bound]),
                 *tables,
                 "-- With this table the links between the systems are gone.",

@@ -6,7 +6,7 @@ switched off or on: its `xmin` gives away that this was done between two looks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from adapters.origin import LOG, TABLE, TRIGGER, Origin, Part, host_of
 from adapters.postgresql.bound import Bound
@@ -43,13 +43,15 @@ FROM unnest($1::text[]) WITH ORDINALITY w(tbl, n) LEFT JOIN pg_class r ON r.oid 
 """
 
 
-def origin(session: Session, target: Target, objects: Objects, bounds: list[Bound]) -> Origin:
-    """Reads only."""
+def origin(
+    session: Session, target: Target, objects: Objects, bounds: list[Bound], more: Sequence[Part] = ()
+) -> Origin:
+    """Reads only. `more`: parts of captures of another kind."""
     oid, name, started, may_system, may_timeline, replica = session.query(DATABASE)[0]
     system = session.query("SELECT system_identifier::text FROM pg_control_system()")[0][0] if may_system else "unknown"
     place = f"{host_of(target)}/{name}"
     told = f'the database "{name}" at {host_of(target)} (server {system}, database {oid})'
-    parts = [*_tables(session, bounds), *_triggers(session, objects)]
+    parts = [*_tables(session, bounds), *_triggers(session, objects), *more]
     everything = tuple(b.entity for b in bounds)
     if may_timeline:
         line = session.query("SELECT timeline_id::text FROM pg_control_checkpoint()")[0][0]

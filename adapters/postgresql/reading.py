@@ -11,6 +11,7 @@ from adapters.convert import Encoder
 from adapters.postgresql.bound import Bound, Raws
 from adapters.postgresql.errors import Refused
 from adapters.postgresql.log import Log
+from adapters.postgresql.logical.capture import Logged
 from adapters.postgresql.session import Rows, Session
 from adapters.postgresql.sql import array, cast, own, quote, unnest
 from config.records import Column, Crosswalk, Gid, Key, Raw, Reading, Stamp, Value, Write
@@ -30,27 +31,31 @@ class Reader:
     # --- by key ------------------------------------------------------------------------------------------------------
 
     def read(
-        self, keys: Mapping[Bound, Sequence[Key]], log: Log | None, offset: Stamp
+        self, keys: Mapping[Bound, Sequence[Key]], log: Log | None, logs: Logged, offset: Stamp
     ) -> dict[str, dict[Key, Reading]]:
-        """All in one snapshot. `log`: the change log where there is one."""
+        """All in one snapshot. `log`: the change log where there is one; `logs`: those captured from the server's."""
         wanted = {bound: [k for k in dict.fromkeys(ks) if bound.possible(k)] for bound, ks in keys.items()}
         with self._session.errors():
             try:
-                return self._read(wanted, log, offset)
+                return self._read(wanted, log, logs, offset)
             except psycopg.DataError:  # a person's or another system's key that this column's type cannot be
-                return self._read({bound: self._valid(bound, ks) for bound, ks in wanted.items()}, log, offset)
+                return self._read({bound: self._valid(bound, ks) for bound, ks in wanted.items()}, log, logs, offset)
 
     def _read(
-        self, keys: Mapping[Bound, Sequence[Key]], log: Log | None, offset: Stamp
+        self, keys: Mapping[Bound, Sequence[Key]], log: Log | None, logs: Logged, offset: Stamp
     ) -> dict[str, dict[Key, Reading]]:
         with self._session.transaction(SNAPSHOT):
             found = {}
+            followed = any(bound.table.capture == "log" for bound in keys) and logs.backlog is not None
+            snapshot, lsn = logs.snapshot() if followed else (None, 0)
             for bound, wanted in keys.items():
                 parameters = [array(column) for column in bound.split(wanted)]
                 rows = self._session.raw(f"SELECT t.* FROM {by_key(bound, bound.selected)}", parameters)
                 readings = {r.key: r for r in (bound.reading(row, offset) for row in rows)}
                 if log is not None and bound.table.capture == "trigger":
                     log.tell(bound, readings, offset)
+                if snapshot is not None and bound.table.capture == "log":
+                    logs.tell(bound, readings, snapshot, lsn, offset)
                 found[bound.entity] = readings
         return found
 

@@ -176,36 +176,41 @@ class Session:
 
 def connect(config: Any, cursors: type[Any] = psycopg.Cursor) -> psycopg.Connection[Any]:
     """A new connection, autocommit. `Unreachable` says why there is none."""
-    target = config.target
     try:
         return psycopg.connect(
-            host=target.get("socket") or target.get("host") or None,
-            port=target.get("port") or 5432,
-            user=target.get("user"),
-            password=config.secret(),
-            dbname=target["database"],
             autocommit=True,
             cursor_factory=cursors,
             prepare_threshold=None,  # prepared statements do not survive a pooler between us and the server
-            connect_timeout=10,
-            application_name="accord",
-            client_encoding="utf8",
-            # A network that has swallowed an answer is noticed within a minute or so.
-            keepalives_idle=20,
-            keepalives_interval=10,
-            keepalives_count=3,
-            tcp_user_timeout=60_000,  # ms; for what was sent and never acknowledged, where keepalives do not count
-            **(target.get("options") or {}),
+            **parameters(config),
         )
     except psycopg.OperationalError as error:
         raise cannot_connect(error, config.name) from error
 
 
-def settings(lock_timeout: int, statement_timeout: int) -> str:
-    """Everything that a session of ours relies on, whatever the server's or the account's defaults. Times in
-    microseconds."""
-    pairs = {
-        # The spelling of raws (I3): exact, and the same for all sessions.
+def parameters(config: Any) -> dict[str, Any]:
+    """What libpq is told of the server."""
+    target = config.target
+    given: dict[str, Any] = {
+        "host": target.get("socket") or target.get("host") or None,
+        "port": target.get("port") or 5432,
+        "user": target.get("user"),
+        "password": config.secret(),
+        "dbname": target["database"],
+        "connect_timeout": 10,
+        "application_name": "accord",
+        "client_encoding": "utf8",
+        # A network that has swallowed an answer is noticed within a minute or so.
+        "keepalives_idle": 20,
+        "keepalives_interval": 10,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 60_000,  # ms; for what was sent and never acknowledged, where keepalives do not count
+    }
+    return given | (target.get("options") or {})
+
+
+def spelling() -> dict[str, str]:
+    """What the text of a value depends on (I3): exact, and the same for all sessions."""
+    return {
         "datestyle": "ISO, MDY",
         "timezone": "UTC",
         "intervalstyle": "iso_8601",
@@ -213,6 +218,14 @@ def settings(lock_timeout: int, statement_timeout: int) -> str:
         "extra_float_digits": "1",
         "xmloption": "content",
         "standard_conforming_strings": "on",
+    }
+
+
+def settings(lock_timeout: int, statement_timeout: int) -> str:
+    """Everything that a session of ours relies on, whatever the server's or the account's defaults. Times in
+    microseconds."""
+    pairs = {
+        **spelling(),
         "default_transaction_isolation": "read committed",
         "default_transaction_deferrable": "off",
         "lock_timeout": f"{max(1, lock_timeout // 1000)}ms",

@@ -17,6 +17,10 @@ from adapters.postgresql.check import Check
 from adapters.postgresql.describe import Describer
 from adapters.postgresql.doorbell import Doorbell
 from adapters.postgresql.log import Log
+from adapters.postgresql.logical import slot
+from adapters.postgresql.logical.bell import Several, StreamWaker
+from adapters.postgresql.logical.capture import Logged
+from adapters.postgresql.logical.check import log_notes
 from adapters.postgresql.objects import EVENTS, Objects
 from adapters.postgresql.origin import origin
 from adapters.postgresql.reading import Reader
@@ -54,6 +58,7 @@ class PostgresSystem:
         self._reader = Reader(self._session, prefix)
         self._log = Log(self._session, prefix)
         self._bounds: dict[str, Bound] = {}
+        self._logs = self._logged_tables()
         self._capture = self._captures()
         self._disturbed: Counter[str] = Counter()
         self._offset: Stamp = 0
@@ -68,11 +73,17 @@ class PostgresSystem:
         return self._describer.tables(schema)
 
     def bind(self, tables: Sequence[Table]) -> None:
+        self._logs.close()
         self._bounds = {table.entity: Bound(table) for table in tables}
+        self._logs = self._logged_tables()
         self._capture = self._captures()
 
     def _captures(self) -> Capture:
-        return Capture(list(self._bounds.values()), self._log, self._session, self._config.overlap)
+        return Capture(list(self._bounds.values()), self._log, self._logs, self._session, self._config.overlap)
+
+    def _logged_tables(self) -> Logged:
+        bounds = [bound for bound in self._bounds.values() if bound.table.capture == "log"]
+        return Logged(self._config, self._session, self._prefix, bounds)
 
     def decoders(self, entity: str) -> tuple[Decoder | None, ...]:
         return self._bounds[entity].decoders
@@ -83,13 +94,15 @@ class PostgresSystem:
         # Before `prepare` there is no log; once seen, it is there, and its loss is an error.
         self._logged = self._logged or self._log.exists()
         wanted = {self._bounds[entity]: some for entity, some in keys.items()}
-        return self._reader.read(wanted, self._log if self._logged else None, self._offset)
+        return self._reader.read(wanted, self._log if self._logged else None, self._logs, self._offset)
 
     def scan(self, entity: str, after: Key | None, limit: int) -> list[Reading]:
         return self._reader.scan(self._bounds[entity], after, limit, self._offset)
 
     def moved(self, entity: str, keys: Sequence[Key]) -> dict[Key, Key]:
         bound = self._bounds[entity]
+        if bound.table.capture == "log":
+            return self._logs.moved(bound, keys)
         self._logged = self._logged or self._log.exists()
         return self._log.moved(bound, keys) if self._logged and bound.table.capture == "trigger" else {}
 
@@ -109,10 +122,11 @@ class PostgresSystem:
 
     def origin(self) -> Origin:
         bounds = list(self._bounds.values())
-        return origin(self._session, self._config.target, Objects(self._prefix, None, bounds), bounds)
+        parts = self._logs.parts() if self._logs else []
+        return origin(self._session, self._config.target, Objects(self._prefix, None, bounds), bounds, parts)
 
     def attend(self, position: bytes | None) -> None:
-        """What changed since then is noted by what `prepare` makes."""
+        self._capture.attend(position)
 
     def changes(self, position: bytes | None, limit: int) -> Batch:
         return self._capture.changes(position, limit, self._offset)
@@ -146,10 +160,10 @@ class PostgresSystem:
                 and not self._by_statement(bound)
             ):
                 found.append(statements.kept(bound.table))
-        return found
+        return found + log_notes(self._session, self._objects().logged)
 
     def prepared(self) -> list[Problem]:
-        found = [*self._missing_tables(), *self._missing_triggers()]
+        found = [*self._missing_tables(), *self._missing_triggers(), *self._missing_log()]
         return [replace(problem, code="not-prepared") for problem in found] if found and self._bare() else found
 
     def _bare(self) -> bool:
@@ -200,6 +214,16 @@ class PostgresSystem:
                 text = f"the trigger {name} belongs to {table}, which is not captured any more"
                 yield self._problem(text)
 
+    def _missing_log(self) -> Iterator[Problem]:
+        """What the log's reader needs; where nothing is captured from the log, nothing of it may be left."""
+        if self._logs:
+            for text, entity, missed in self._logs.slots.missing():
+                yield self._problem(text, entity, "no-trigger" if missed else "prepared-differs")
+        elif self._logs.slots.ready() or self._logs.slots.names():
+            yield self._problem(
+                "the publication or the replication slot is left over: nothing is captured from the log"
+            )
+
     def _standing(self) -> dict[tuple[str, str], tuple[str, str]]:
         """(trigger, table) -> (enabled, mark), of all triggers that call a function of our schema."""
         rows = self._session.query(STANDING, [self._prefix])
@@ -233,6 +257,11 @@ class PostgresSystem:
             if any(p.entity == group[0].entity for p in self._missing_triggers()):
                 self._retried(objects.captures(group))
         self._retried(self._stale_sql(objects))
+        if list(self._missing_log()):
+            slots = self._logs.slots
+            self._retried(
+                slot.script(self._prefix, objects.logged) + slots.stale() if self._logs else slot.removal(self._prefix)
+            )
 
     def _stale_sql(self, objects: Objects) -> str:
         """Drops the triggers and functions of tables that are not captured any more."""
@@ -249,6 +278,7 @@ class PostgresSystem:
         return self._objects().removal(self._functions())
 
     def unprepare(self) -> None:
+        self._logs.close()
         self._retried(self.unprepare_sql())
         self._logged = False
 
@@ -309,14 +339,21 @@ class PostgresSystem:
         return Fence(*rows[0])
 
     def begin(self, fence: Fence) -> Transaction:
-        return PostgresTransaction(self._writer, self._prefix, self.name, self._bounds, self._disturbed, fence)
+        return PostgresTransaction(
+            self._writer, self._prefix, self.name, self._bounds, self._disturbed, self._logs.expect, fence
+        )
 
     def waker(self) -> Waker | None:
-        if all(b.table.capture != "trigger" for b in self._bounds.values()):
-            return None
-        return ThreadWaker(self.name, Doorbell(self._config, self._prefix, self._log.waiting))
+        captured = {b.table.capture for b in self._bounds.values()}
+        wakers: list[Waker] = []
+        if "trigger" in captured:
+            wakers.append(ThreadWaker(self.name, Doorbell(self._config, self._prefix, self._log.waiting)))
+        if "log" in captured:
+            wakers.append(StreamWaker(lambda: self._logs.backlog))
+        return Several(wakers) if len(wakers) > 1 else next(iter(wakers), None)
 
     def close(self) -> None:
+        self._logs.close()
         for session in (self._session, self._writer):
             session.close()
         self._describer.close()

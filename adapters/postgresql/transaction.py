@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from adapters.bisect import Refusal, settle
 from adapters.postgresql.bound import Bound
@@ -14,7 +14,7 @@ from adapters.postgresql.session import Session
 from adapters.postgresql.sql import array, own, unnest
 from adapters.postgresql.updates import Batch
 from config.errors import Problem, Taken
-from config.records import Crosswalk, Fence, Landing, Outcome, Write, WriteKind
+from config.records import Crosswalk, Fence, Key, Landing, Outcome, Write, WriteKind
 
 BEGIN = ("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", "SET CONSTRAINTS ALL IMMEDIATE")
 # A constraint that is checked at COMMIT would refuse the whole round; checked at once, it refuses one record.
@@ -30,6 +30,7 @@ class PostgresTransaction:
         system: str,
         bounds: dict[str, Bound],
         disturbed: Counter[str],
+        expect: Callable[[int, list[tuple[str, Key]]], None],
         fence: Fence,
     ) -> None:
         self._session = session
@@ -39,6 +40,9 @@ class PostgresTransaction:
         self._disturbed = disturbed
         self._links = Links(session, prefix)
         self._noisy: dict[str, bool] = {}
+        self._expect = expect  # told before it is committed: its number, and the rows that it has written
+        self._number = 0
+        self._written: list[tuple[str, Key]] = []
         self._begin(fence)
 
     def _begin(self, fence: Fence) -> None:
@@ -48,13 +52,14 @@ class PostgresTransaction:
         # The mark is what the triggers know us by; it ends with the transaction.
         found = session.query(
             f"WITH f AS (UPDATE {table} SET round = $1 WHERE agent = $2 AND epoch = $3 RETURNING 1)"
-            " SELECT set_config($4, $2, true) FROM f",
+            " SELECT set_config($4, $2, true), pg_current_xact_id()::text FROM f",
             [str(fence.round), fence.agent, str(fence.epoch), f"{self._prefix}.agent"],
         )
         if not found:
             error = taken(session, self._prefix)
             self.rollback()
             raise error
+        self._number = int(found[0][1])
 
     # --- the port ----------------------------------------------------------------------------------------------------
 
@@ -77,6 +82,8 @@ class PostgresTransaction:
             done = settle(range(len(writes)), attempt, self._session.savepoint, refusal, batch.loosen)
             outcomes = [_rejected(w, d) if isinstance(d, Refusal) else d for w, d in zip(writes, done, strict=True)]
             self._move(entity, writes, outcomes)
+            if bound.table.capture == "log":
+                self._note(bound, writes, outcomes)
             if self._noisy[bound.tag] and bound.table.capture == "trigger":
                 self._drop_echo(bound, outcomes)
             return outcomes
@@ -91,6 +98,17 @@ class PostgresTransaction:
         if moved:
             self._links.move(entity, self._system, moved)
 
+    def _note(self, bound: Bound, writes: Sequence[Write], outcomes: Sequence[Outcome]) -> None:
+        """What the log will tell of these writes: one entry for each row, two where its key changes. It may tell more
+        (of rows that swap values): that is looked at, and found to be nothing new."""
+        for write, outcome in zip(writes, outcomes, strict=True):
+            if outcome.landing is not Landing.LANDED or outcome.key is None:
+                continue
+            if write.kind is not WriteKind.UPDATE or write.values or bound.table.stamp:
+                self._written.append((bound.tag, outcome.key))
+                if write.key is not None and write.key != outcome.key:
+                    self._written.append((bound.tag, write.key))
+
     def link(self, rows: Sequence[Crosswalk]) -> list[Crosswalk]:
         with self._session.errors():
             return self._links.write(rows)
@@ -100,6 +118,7 @@ class PostgresTransaction:
             self._links.remove(rows)
 
     def commit(self) -> None:
+        self._expect(self._number, self._written)
         self._session.commit()
 
     def rollback(self) -> None:

@@ -91,6 +91,7 @@ class Backend(Protocol):
     """One kind of database, and how its SQL differs."""
 
     name: str
+    mode: str  # how changes are captured where a test does not say it: "trigger" or "log"
     types: Mapping[str, str]  # one entry for each of TYPES
     schema: str | None  # a schema other than the default in which the suite may make tables; None: there are none
     sequence: str | None  # an expression that gives the next number of a sequence; `setup` makes it

@@ -1,4 +1,6 @@
-"""One parameter per adapter: `-k sqlite`, `-k postgresql`, `-k mariadb`; found by the modules in `factories/`."""
+"""One parameter per adapter and way of capture: `-k sqlite`, `-k postgresql`, `-k postgresql-log`, `-k mariadb`; found
+by the modules in `factories/`. What is said in general is run with triggers and with the database's own log; a test
+that is about the change log itself is marked `change_log`."""
 
 from __future__ import annotations
 
@@ -22,20 +24,30 @@ TRIGGERS = (
     "test_prepare",
     "test_wake",
 )
+LOGGED = ("postgresql",)
+"""Those whose own log can be read."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "backend" in metafunc.fixturenames:
-        more = [BY_STATEMENT] if metafunc.module.__name__.rpartition(".")[2] in TRIGGERS else []
-        metafunc.parametrize("backend", [*NAMES, *more], indirect=True, scope="session")
+        modes = [(name, "trigger") for name in NAMES]
+        if metafunc.module.__name__.rpartition(".")[2] in TRIGGERS:
+            modes.append((BY_STATEMENT, "trigger"))
+        if not any(mark.name == "change_log" for mark in metafunc.definition.iter_markers()):
+            modes += [(name, "log") for name in LOGGED]
+        ids = [name if mode == "trigger" else f"{name}-{mode}" for name, mode in modes]
+        metafunc.parametrize("backend", modes, ids=ids, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
 def backend(request: pytest.FixtureRequest) -> Backend:
-    name = request.param.removesuffix("_statement")
+    full, mode = request.param
+    name = full.removesuffix("_statement")
     made: Backend = import_module(f"{factories.__name__}.{name}").make(request)
-    if name != request.param:
+    if name != full:
         made.options = {"triggers": "statement"}
+    if mode == "log":
+        made.mode, made.options = mode, {"capture": "log"}
     return made
 
 

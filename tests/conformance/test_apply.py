@@ -73,6 +73,7 @@ def test_own_writes_hide_no_change_of_others(world: World) -> None:
     assert world.drain() == [("customer", "1")]
 
 
+@pytest.mark.change_log  # the log does not name the columns: tests/integration/test_postgresql_logical.py
 def test_times_leave_own_writes_out(world: World) -> None:
     world.db.app("UPDATE customer SET email = 'people' WHERE id = 1")
     world.apply("customer", world.update("customer", "1", {"name": "n1"}))

@@ -68,6 +68,7 @@ def test_what_was_released_and_then_rolled_back_is_not_seen(world: World) -> Non
     assert seen(world) == ["3"]
 
 
+@pytest.mark.change_log  # the log does not name the columns
 def test_only_the_columns_whose_change_stayed_have_a_time(world: World) -> None:
     with world.db.people() as run:
         run("UPDATE customer SET name = 'stays' WHERE id = 1")

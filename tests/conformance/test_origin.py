@@ -101,6 +101,7 @@ def test_before_prepare(backend: Backend, db: Database) -> None:
     assert broken(world.system.origin()) == {"customer"}
 
 
+@pytest.mark.change_log
 @pytest.mark.parametrize("event", ["insert", "update", "delete"])
 def test_a_trigger_that_is_dropped(world: World, event: str) -> None:
     before = world.system.origin()
@@ -139,6 +140,7 @@ def test_removed_and_prepared_again(world: World) -> None:
     assert not broken(after)
 
 
+@pytest.mark.change_log
 def test_a_change_log_that_was_dropped(world: World) -> None:
     before = world.system.origin()
     world.db.sql(f"DROP TABLE {log(world)}")
@@ -149,6 +151,7 @@ def test_a_change_log_that_was_dropped(world: World) -> None:
     assert not broken(after)
 
 
+@pytest.mark.change_log
 def test_a_change_log_that_was_emptied(world: World) -> None:
     """By the statement that leaves a trace there: a DELETE shows in SQLite only."""
     before = world.system.origin()

@@ -47,6 +47,7 @@ def test_looking_makes_nothing(world: World) -> None:
 def test_prepare_twice(world: World) -> None:
     world.system.prepare()
     assert world.system.prepared() == []
+    world.system.attend(None)
     change(world, 1)
     once = world.db.dump()
     world.system.prepare()
@@ -59,6 +60,7 @@ def test_the_script_runs_as_it_is_and_twice(world: World) -> None:
     script = world.system.prepare_sql()
     world.db.script(script)
     assert world.system.prepared() == []
+    world.system.attend(None)
     made = world.db.dump()
     change(world, 1)
     world.db.script(script)
@@ -111,6 +113,7 @@ def test_a_table_that_was_rebuilt_has_lost_its_triggers(world: World) -> None:
     assert problems and any("customer" in str(p) for p in problems)
     assert {p.code for p in problems} == {"no-trigger"}
     world.system.prepare()
+    world.system.attend(None)
     assert world.system.prepared() == []
     change(world, 1)
     assert world.drain() == [("customer", "1")]
@@ -151,6 +154,8 @@ def test_another_prefix(world: World, db: Database) -> None:
     added = [line for line in db.dump() if line not in before]
     assert any("sync" in line for line in added) and not any("accord" in line for line in added)
     world.system.prepare()
+    for one in (system, world.system):
+        one.attend(None)
     change(world, 1)
     assert len(system.changes(None, 10).changes) == len(world.system.changes(None, 10).changes) == 1
     system.unprepare()

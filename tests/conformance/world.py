@@ -50,6 +50,7 @@ class World:
 
     def start(self) -> World:
         self.system.prepare()
+        self.system.attend(None)
         self.fence = self.system.take_fence("agent")
         return self
 

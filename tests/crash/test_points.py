@@ -23,9 +23,10 @@ HEART = ("applying:crm", "applying:erp", "decided", "applied:crm", "applied:erp"
 KILLS = [[1], [3], [2, 1]]
 
 
+@pytest.mark.parametrize("capture", ["trigger", "log"])
 @pytest.mark.parametrize("point", POINTS)
-def test_killed_at(point: str, postgres: PostgresServer, tmp_path: Path) -> None:
-    with World(tmp_path, {"crm": postgres, "erp": postgres}) as world:
+def test_killed_at(point: str, capture: str, postgres: PostgresServer, tmp_path: Path) -> None:
+    with World(tmp_path, {"crm": postgres, "erp": postgres}, capture) as world:
         world.fill(customers=12, visits=6)
         world.accord("prepare", exits=0)
         for kills in KILLS if point in HEART else [[1], [3, 1]]:

@@ -30,9 +30,12 @@ EXTRA = {"points": ', conflict = "sum"', "customer": ', ref = "customer"'}
 class World(Pair):
     """A folder for the agent, and a database in each of these servers, in which people have been at work for long."""
 
-    def __init__(self, folder: Path, servers: Mapping[str, PostgresServer | MariaServer], **ports: int) -> None:
-        """`ports`: where the agent finds a server, if not where it is (a proxy)."""
-        self.folder = folder
+    def __init__(
+        self, folder: Path, servers: Mapping[str, PostgresServer | MariaServer], capture: str = "trigger", **ports: int
+    ) -> None:
+        """`capture`: of all systems that are able to. `ports`: where the agent finds a server, if not where it is (a
+        proxy)."""
+        self.folder, self.capture = folder, capture
         self.running: subprocess.Popen[str] | None = None
         self.environ: dict[str, str] = {"SECRET": PASSWORD}
         self.places = [Place(system, server, server.create_database()) for system, server in servers.items()]
@@ -63,6 +66,7 @@ class World(Pair):
             url = place.server.url(place.database, ADMIN)
             url = url.replace(f":{place.server.port}/", f":{ports.get(place.system, place.server.port)}/")
             text += f'\n[systems.{place.system}]\nurl = "{url}"\npassword = "env:SECRET"\n'
+            text += "" if self.capture == "log" and place.maria else f'capture = "{self.capture}"\n'
         self.write("accord.toml", text)
         for entity in FIELDS:
             self.write(f"entities/{'ab'[entity == 'visit']}_{entity}.toml", self.entity(entity))

@@ -18,10 +18,10 @@ from tests.servers import PostgresServer
 ROWS = 12
 
 
-@pytest.fixture
-def world(tmp_path: Path, postgres: PostgresServer) -> Iterator[World]:
+@pytest.fixture(params=["trigger", "log"])
+def world(request: pytest.FixtureRequest, tmp_path: Path, postgres: PostgresServer) -> Iterator[World]:
     """Two systems that agree; things happen to the ERP."""
-    with World(tmp_path, {"crm": postgres, "erp": postgres}) as world:
+    with World(tmp_path, {"crm": postgres, "erp": postgres}, request.param) as world:
         world.fill(ROWS, 0)
         world.accord("prepare", exits=DONE)
         world.accord("run", "--once", exits=DONE)

@@ -154,6 +154,7 @@ class MariaDatabase:
 
 class Maria:
     name = "mariadb"
+    mode = "trigger"
     types = TYPES
     schema = None
     sequence = "NEXTVAL(numbers)"

@@ -57,15 +57,24 @@ class PostgresDatabase:
     account: str
     agent: str
     systems: list[System] = field(default_factory=list)
+    owner: str = ""
+    """Owns the tables, and the agent acts for it: to have the log read takes a table's owner."""
 
     def define(self, *statements: str) -> None:
         for statement in statements:
             self.sql(statement)
         for schema in ("public", "other"):
+            self.own(schema)
             rights = {self.account: APP_RIGHTS, self.agent: f"{APP_RIGHTS}, TRIGGER"}
             for account, some in rights.items():
                 self.sql(f"GRANT {some} ON ALL TABLES IN SCHEMA {schema} TO {account}")
                 self.sql(f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {account}")
+
+    def own(self, schema: str) -> None:
+        rows = self.sql("SELECT tablename FROM pg_tables WHERE schemaname = ?", schema) if self.owner else []
+        for (name,) in rows:
+            quoted = name.replace('"', '""')
+            self.sql(f'ALTER TABLE {schema}."{quoted}" OWNER TO {self.owner}')
 
     def sql(self, text: str, *parameters: Any) -> list[tuple[Any, ...]]:
         with closing(self.server.connect(self.name)) as connection:
@@ -91,7 +100,11 @@ class PostgresDatabase:
         done = subprocess.run(command, text=True, capture_output=True, check=True)
         # One text for each object, without what belongs to the dump itself.
         objects = [o.splitlines() for o in done.stdout.split("--\n-- Name: ")[1:]]
-        return ["\n".join(line for line in o if line and not line.startswith(("\\", "SET ", "--"))) for o in objects]
+        slots = self.sql("SELECT slot_name FROM pg_replication_slots WHERE database = current_database() ORDER BY 1")
+        found = [f"slot {name}" for (name,) in slots]
+        return found + [
+            "\n".join(line for line in o if line and not line.startswith(("\\", "SET ", "--"))) for o in objects
+        ]
 
     def system(self, name: str = "crm", **options: Any) -> System:
         prefix = options.pop("prefix", "accord")
@@ -112,12 +125,13 @@ class PostgresDatabase:
             system.close()
         self.server.drop_database(self.name)
         with closing(self.server.connect("postgres")) as connection:
-            for account in (self.account, self.agent):
+            for account in (self.account, self.agent, *([self.owner] if self.owner else [])):
                 run(connection, f"DROP ROLE {account}", ())
 
 
 class Postgres:
     name = "postgresql"
+    mode = "trigger"
     types = TYPES
     schema = "other"
     sequence = "nextval('numbers')"
@@ -137,6 +151,11 @@ class Postgres:
         database.sql(f"GRANT USAGE ON SCHEMA other TO {account}, {agent}")
         database.sql(f"GRANT CREATE ON DATABASE {name} TO {agent}")
         database.sql(f"GRANT pg_read_all_stats TO {agent}")
+        if self.mode == "log":
+            database.owner = self._server.create_user(f"owner_{name}")
+            database.sql(f"GRANT {database.owner} TO {agent}")
+            database.sql(f"GRANT USAGE, CREATE ON SCHEMA public, other TO {database.owner}")
+            database.sql(f"ALTER ROLE {agent} REPLICATION")
         return database
 
     def quote(self, name: str) -> str:

@@ -103,6 +103,7 @@ class SqliteDatabase:
 
 class Sqlite:
     name = "sqlite"
+    mode = "trigger"
     types = TYPES
     schema = None
     sequence = "(SELECT coalesce(max(id), 0) + 1 FROM numbers)"
