@@ -186,18 +186,19 @@ BEGIN
             cols := array_remove(ARRAY[{names}]::text[], NULL);
         END IF;
     EXCEPTION WHEN OTHERS THEN
-        -- A column was renamed, dropped or changed. Without the key nobody can say which row it is.
-        IF coalesce(key, was) IS NULL THEN
-            RETURN NULL;
-        END IF;
+        NULL;  -- a column was renamed, dropped or changed
     END;
+    -- Without a key nobody can say which row it is: its column is gone, or holds NULL, as one that is unique may.
+    IF coalesce(key, was) IS NULL THEN
+        RETURN NULL;
+    END IF;
     IF TG_OP = 'UPDATE' AND key = was AND cols IS NOT DISTINCT FROM '{{}}' THEN
         RETURN NULL;
     END IF;
     txn := txid_current();  -- before an id is drawn: a poll relies on it
     IF TG_OP = 'INSERT' THEN
         {into} (tbl, key, op, own, txn) VALUES ({tag}, key, 'I', own, txn);
-    ELSIF TG_OP = 'DELETE' THEN
+    ELSIF TG_OP = 'DELETE' OR key IS NULL THEN
         {into} (tbl, key, op, own, txn) VALUES ({tag}, was, 'D', own, txn);
     ELSIF key <> was THEN
         {into} (tbl, key, op, own, txn) VALUES ({tag}, was, 'D', own, txn);

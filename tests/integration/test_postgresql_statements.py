@@ -216,6 +216,24 @@ def test_the_application_goes_on_without_the_log(world: World, db: Any) -> None:
     assert db.sql("SELECT name FROM customer") == [("a",), ("a",)]
 
 
+@pytest.mark.parametrize("triggers", ["row", "statement"])
+def test_rows_without_a_key(backend: Backend, db: Any, triggers: str) -> None:
+    """A unique column may hold NULL: such a row is no record, and must not fail the application."""
+    world = World(backend, db)
+    world.create("t", {"id": "int PRIMARY KEY", "code": "text UNIQUE", "name": "text"})
+    world.bind({"t": ("t", {"name": "name"}, {"key": "code", "triggers": triggers})}).start()
+    assert by_row(db, "t") == {triggers == "row"}
+    db.app("INSERT INTO t VALUES (1, NULL, 'a'), (2, 'b', 'b')")
+    db.app("UPDATE t SET name = 'x' WHERE id = 1")
+    assert noted(db) == [("I", "b", None, None)]
+    db.app("UPDATE t SET code = NULL WHERE id = 2")
+    assert noted(db) == [("D", "b", None, None)]
+    db.app("UPDATE t SET code = 'c' WHERE id = 2")
+    assert [row[:3] for row in noted(db)] == [("U", "c", None)]
+    db.app("DELETE FROM t")
+    assert noted(db) == [("D", "c", None, None)]
+
+
 KEEP = {
     "partitioned": [
         "CREATE TABLE t (id int PRIMARY KEY, name text) PARTITION BY RANGE (id)",
