@@ -196,10 +196,11 @@ def _body(text: str, names: Names, bound: Bound, prefix: str, op: str) -> str:
 
 
 def _log(names: Names, bound: Bound, key: str, op: str, cols: str = "NULL", was: str = "NULL") -> str:
-    return (
-        f"INSERT INTO {names.changes} (tbl, `key`, was, op, cols, changed_at, own) VALUES "
-        f"({literal(bound.tag)}, {key}, {was}, '{op}', {cols}, {NOW}, @{quote(names.mark)} IS NOT NULL)"
-    )
+    into = f"INSERT INTO {names.changes} (tbl, `key`, was, op, cols, changed_at, own)"
+    row = f"{literal(bound.tag)}, {key}, {was}, '{op}', {cols}, {NOW}, @{quote(names.mark)} IS NOT NULL"
+    if any(column.nullable for column in bound.table.key):  # a row without a key is no record
+        return f"{into} SELECT {row} FROM DUAL WHERE {key} IS NOT NULL"
+    return f"{into} VALUES ({row})"
 
 
 def _differs(column: Column) -> str:

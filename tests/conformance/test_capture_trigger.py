@@ -221,6 +221,22 @@ def test_the_application_is_never_refused(world: World) -> None:
     assert sorted(world.drain()) == [("customer", "2000000000"), ("customer", "3")]
 
 
+def test_a_row_without_a_key_is_no_record(backend: Backend, db: Database) -> None:
+    """A unique column may hold NULL; that must neither fail the application nor look like a loss."""
+    world = World(backend, db)
+    world.create("t", {"id": "int PRIMARY KEY", "code": "text20 UNIQUE", "name": "text"})
+    world.bind({"t": ("t", {"name": "name"}, {"key": "code"})}).start()
+    db.app("INSERT INTO t (id, code, name) VALUES (1, NULL, 'a'), (2, 'b', 'b')")
+    db.app("UPDATE t SET name = 'x' WHERE id = 1")
+    assert world.drain() == [("t", "b")]
+    db.app("UPDATE t SET code = NULL WHERE id = 2")
+    assert world.drain() == [("t", "b")]
+    db.app("UPDATE t SET code = 'c' WHERE id = 2")
+    assert world.drain() == [("t", "c")]
+    db.app("DELETE FROM t")
+    assert world.drain() == [("t", "c")]
+
+
 def test_composite_keys_and_odd_names(backend: Backend, db: Database) -> None:
     world = World(backend, db)
     q = backend.quote
