@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
@@ -14,6 +17,8 @@ from adapters.polled import Tables
 from adapters.remembered import Remembered
 from adapters.watermark import Mark, Places, Position, tick
 from config.records import Raw, Stamp
+
+ROOT = Path(__file__).parents[2]
 
 
 class Database:
@@ -384,3 +389,24 @@ def _played(steps: list[tuple[str, int, int]]) -> tuple[dict[str, Mark], dict[st
         database.commit(name)
     note(poll(limit=2))
     return seen, database.rows
+
+
+THREADS = """
+import importlib, sys, threading
+from adapters import watermark
+sys.setswitchinterval(1e-6)
+for _ in range(300):
+    importlib.reload(watermark)
+    position = watermark.pack(watermark.Places(b"1", {"customer": watermark.Position(("2", "3"), 4)}))
+    start = threading.Barrier(4)
+    threads = [threading.Thread(target=lambda: (start.wait(), watermark.unpack(position))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+"""
+
+
+def test_several_threads_may_read_their_first_position_at_once() -> None:
+    """Each system has a thread of its own, and all begin at the same moment; a crash takes the process along."""
+    subprocess.run([sys.executable, "-c", THREADS], check=True, cwd=ROOT, timeout=60)
