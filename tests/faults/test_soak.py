@@ -11,6 +11,8 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
+
 from tests.crash.judge import doubles
 from tests.crash.world import World
 from tests.faults.proxy import Proxy
@@ -21,12 +23,13 @@ EACH = 2  # people in each system, who do not pause
 FAILURES = ("cut", "down", "silence")
 
 
-def test_soak(postgres: PostgresServer, mariadb: MariaServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize("capture", ["trigger", "log"])
+def test_soak(capture: str, postgres: PostgresServer, mariadb: MariaServer, tmp_path: Path) -> None:
     chance = random.Random("soak")
     with ExitStack() as stack:
         proxies = {name: stack.enter_context(Proxy(s.port)) for name, s in (("crm", postgres), ("erp", mariadb))}
         ports = {name: proxy.port for name, proxy in proxies.items()}
-        world = stack.enter_context(World(tmp_path, {"crm": postgres, "erp": mariadb}, **ports))
+        world = stack.enter_context(World(tmp_path, {"crm": postgres, "erp": mariadb}, capture, **ports))
         world.fill(customers=40, visits=20)
         world.accord("prepare", exits=0)
         agent = world.start()
