@@ -66,7 +66,7 @@ class World(Pair):
             url = place.server.url(place.database, ADMIN)
             url = url.replace(f":{place.server.port}/", f":{ports.get(place.system, place.server.port)}/")
             text += f'\n[systems.{place.system}]\nurl = "{url}"\npassword = "env:SECRET"\n'
-            text += "" if self.capture == "log" and place.maria else f'capture = "{self.capture}"\n'
+            text += f'capture = "{self.capture}"\n'
         self.write("accord.toml", text)
         for entity in FIELDS:
             self.write(f"entities/{'ab'[entity == 'visit']}_{entity}.toml", self.entity(entity))
