@@ -30,9 +30,11 @@ def erp(request: pytest.FixtureRequest) -> PostgresServer | MariaServer:
 
 
 @contextmanager
-def running(folder: Path, proxy: Proxy, **servers: PostgresServer | MariaServer) -> Iterator[World]:
+def running(
+    folder: Path, proxy: Proxy, capture: str = "trigger", **servers: PostgresServer | MariaServer
+) -> Iterator[World]:
     """Systems in agreement, the agent at work; `erp` is behind the proxy. When all is over the judge speaks."""
-    with World(folder, servers, erp=proxy.port) as world:
+    with World(folder, servers, capture, erp=proxy.port) as world:
         world.fill(customers=12, visits=6)
         world.accord("prepare", exits=0)
         agent = world.start()
@@ -84,3 +86,20 @@ def test_a_system_is_down_for_a_while(
             assert differences(world.places) != []
             assert world["erp"].marks() == before
             assert world["erp"].changes() > 0
+
+
+def test_the_log_is_cut_again_and_again(postgres: PostgresServer, tmp_path: Path) -> None:
+    """In mid-stream, with whatever was on its way; and it falls silent for a while."""
+    with (
+        Proxy(postgres.port) as proxy,
+        running(tmp_path, proxy, "log", crm=postgres, erp=postgres) as world,
+        world.people() as crew,
+    ):
+        for _ in range(3):
+            mark, done = len(world.log()), [one.done for one in crew]
+            with proxy.down():
+                world.until("it says so", lambda: "erp does not answer" in world.log()[mark:])  # noqa: B023
+            world.until("it goes on", lambda: "erp answers again" in world.log()[mark:])  # noqa: B023
+            world.until("all go on", lambda: all(c.done > d + 20 for c, d in zip(crew, done, strict=True)))  # noqa: B023
+        with proxy.silence():
+            time.sleep(2)
