@@ -89,9 +89,9 @@ class Backlog:
     def put(self, items: Iterable[Item], reached: Place) -> None:
         """Waits while it is full."""
         with self._change:
+            self.reached = max(self.reached, reached)
             for item in items:
                 self._add(item)
-            self.reached = max(self.reached, reached)
             self._change.notify_all()
             if self._ahead and not isinstance(self._ahead[0], Ended):
                 self.bell.ring()
