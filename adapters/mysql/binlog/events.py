@@ -195,7 +195,7 @@ class Decoder:
     def _begin(self, body: bytes, server: int, at: int, now: int, start: int) -> None:
         seq, domain, flags = struct.unpack_from("<QIB", body)
         self._domain, self._gtid, self._flags = str(domain), f"{domain}-{server}-{seq}", flags
-        self._xid = body[13 + (8 if flags & GROUP else 0) :] if flags & (PREPARED | COMPLETED) else b""
+        self._xid = _xid(body, 13 + (8 if flags & GROUP else 0)) if flags & (PREPARED | COMPLETED) else b""
         self._txn = Txn((self.reached[0], start + self._wrap), at, now)
         if flags & PREPARED:
             self._prepared[self._xid] = []
@@ -439,6 +439,11 @@ def _show(target: Target, column: layout.Column) -> Show:
         hint = 'use capture = "trigger" for it'
         raise Unreadable(f"the key column {column.name} is of a type that is not understood ({native})", hint)
     return found
+
+
+def _xid(body: bytes, at: int) -> bytes:
+    """The name of a transaction in two phases: a format, two lengths, two texts."""
+    return body[at : at + 6 + body[at + 4] + body[at + 5]]
 
 
 def number_of(file: str) -> int:
