@@ -148,6 +148,7 @@ def test_acknowledging_an_old_position_again_drops_nothing_new(world: World) -> 
     assert _seen(world) == ["2"]
 
 
+@pytest.mark.made
 def test_an_old_position_drops_nothing_of_a_log_that_was_made_anew(world: World) -> None:
     for n in range(3):
         world.db.app("UPDATE customer SET credit = ? WHERE id = 1", n)
@@ -264,6 +265,7 @@ def test_keys_of_text(backend: Backend, db: Database) -> None:
 # --- more waits than may ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.made
 def test_a_backlog_is_counted_and_let_go_of(world: World) -> None:
     """What waited is lost, what comes after is captured; nobody has to wait meanwhile."""
     world.drain()

@@ -117,6 +117,7 @@ def test_a_trigger_that_is_dropped(world: World, event: str) -> None:
     assert not broken(healed)
 
 
+@pytest.mark.made
 def test_a_table_that_was_made_again(world: World) -> None:
     """Its triggers have gone with it; one that is polled has none, and is another table all the same."""
     before = world.system.origin()
@@ -131,6 +132,7 @@ def test_a_table_that_was_made_again(world: World) -> None:
         assert "visit" in changed(before, after)
 
 
+@pytest.mark.made
 def test_removed_and_prepared_again(world: World) -> None:
     before = world.system.origin()
     world.system.unprepare()

@@ -105,6 +105,7 @@ def test_unprepare_drops_the_links_last(world: World) -> None:
     assert not any("changes" in line or "trigger" in line.lower() for line in lines[crosswalk + 1 :])
 
 
+@pytest.mark.made
 def test_a_table_that_was_rebuilt_has_lost_its_triggers(world: World) -> None:
     world.system.prepare()
     world.db.sql("DROP TABLE customer")
@@ -119,6 +120,7 @@ def test_a_table_that_was_rebuilt_has_lost_its_triggers(world: World) -> None:
     assert world.drain() == [("customer", "1")]
 
 
+@pytest.mark.made
 def test_a_mapping_that_has_changed(world: World, db: Database) -> None:
     world.system.prepare()
     other = World(world.backend, db)
@@ -132,6 +134,7 @@ def test_a_mapping_that_has_changed(world: World, db: Database) -> None:
     assert other.drain() == [("customer", "1")]
 
 
+@pytest.mark.made
 def test_a_table_that_is_not_mapped_any_more(world: World, db: Database) -> None:
     world.system.prepare()
     with_both = db.dump()

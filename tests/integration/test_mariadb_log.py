@@ -31,9 +31,7 @@ def server() -> Iterator[MariaServer]:
 @pytest.fixture
 def world(server: MariaServer, tmp_path: Path) -> Iterator[World]:
     """Two systems that agree, both captured from the log; things happen to the ERP."""
-    with World(tmp_path, {"crm": server, "erp": server}) as world:
-        for system in ("crm", "erp"):
-            world.edit("accord.toml", f"[systems.{system}]\n", f'[systems.{system}]\ncapture = "log"\n')
+    with World(tmp_path, {"crm": server, "erp": server}, "log") as world:
         world.fill(ROWS, 6)
         world.accord("prepare", exits=DONE)
         assert not world["erp"].sql("SHOW TRIGGERS")
