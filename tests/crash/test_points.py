@@ -9,7 +9,7 @@ import pytest
 from agent import crash
 from tests.crash.judge import doubles
 from tests.crash.world import World
-from tests.servers import PostgresServer
+from tests.servers import MariaServer, PostgresServer
 
 SYSTEMS = ("crm", "erp")
 POINTS = [
@@ -36,4 +36,19 @@ def test_killed_at(point: str, capture: str, postgres: PostgresServer, tmp_path:
                     assert doubles(world.places) == []
             assert all(one.done for one in crew)
             world.settles()
+        world.stays_quiet()
+
+
+@pytest.mark.parametrize("point", HEART)
+def test_killed_with_mariadbs_log(point: str, mariadb: MariaServer, tmp_path: Path) -> None:
+    with World(tmp_path, {"crm": mariadb, "erp": mariadb}, "log") as world:
+        world.fill(customers=12, visits=6)
+        world.accord("prepare", exits=0)
+        for kills in ([1], [3, 1]):
+            with world.people():
+                for nth in kills:
+                    world.dies(point, nth)
+                    assert doubles(world.places) == []
+            world.settles()
+        world.accord("run", "--once", exits=0)
         world.stays_quiet()
