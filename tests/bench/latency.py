@@ -104,7 +104,7 @@ def sqlite(folder: Path) -> Iterator[Place]:
 
 
 KINDS = {"postgresql": postgresql, "mariadb": mariadb, "sqlite": sqlite}
-CAPTURES = {"postgresql": ("trigger", "log"), "mariadb": ("trigger",), "sqlite": ("trigger",)}
+CAPTURES = {"postgresql": ("trigger", "log"), "mariadb": ("trigger", "log"), "sqlite": ("trigger",)}
 
 
 def configure(folder: Path, place: Place, capture: str) -> None:
