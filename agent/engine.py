@@ -392,6 +392,7 @@ class Engine:
             if system in self.state.unsettled() or self.is_halted(system):  # a COMMIT may still be under way there
                 self._must_be_ours(system)
             self._compare_fence(system, adapter.fence())
+        self.watch.attend(system)
         self.attempts.pop(system, None)
 
     def _compare_fence(self, system: str, fence: Fence | None) -> None:

@@ -60,10 +60,10 @@ class Watch:
     def take_in(self, system: str) -> None:
         """In the system's own thread, before its fence is taken. `Halt`: it is another database."""
         self.recognise(system, self.engine.systems[system].origin())
-        self.attend(system)
 
     def attend(self, system: str) -> None:
-        """Its changes are wanted from where the state is."""
+        """Its changes are wanted from where the state is. Once the fence is ours: an agent that has no business there
+        must not cut off the one that reads there now, nor have a log kept."""
         self.engine.systems[system].attend(self.engine.state.position(system))
 
     def is_blind(self, entity: str, system: str) -> bool:

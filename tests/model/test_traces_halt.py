@@ -145,6 +145,28 @@ def test_another_agent_took_one_system(world: MakeWorld) -> None:
     assert b.accord == theirs
 
 
+def test_an_agent_that_has_no_business_there_reads_no_log(world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """b is held by another agent, or is older than the state: its log is asked for neither way, for that would cut off
+    who reads it now, and have the server keep it."""
+    w = loaded(world)
+    w.stop()
+    b = w.systems["b"]
+    asked: list[str] = []
+    for name, system in w.systems.items():
+        monkeypatch.setattr(system, "attend", lambda _, name=name: asked.append(name))
+    ours, b.accord = b.accord, Fence("other", 1, 0)
+    w.start()
+    assert w.engine.is_halted("b") and asked == ["a", "c"]
+    w.stop()
+    b.accord = ours._replace(round=0)
+    w.start()
+    assert w.engine.is_halted("b") and asked == ["a", "c"] * 2
+    w.stop()
+    b.accord = ours
+    w.start()
+    assert not w.engine.is_halted("b") and asked[4:] == ["a", "b", "c"]
+
+
 @pytest.mark.parametrize("systems", ["ab", "abc"])
 def test_another_agent_took_all_systems(world: MakeWorld, systems: str) -> None:
     """A newer agent holds them all; only b is to be written, and the agent ends all the same."""
