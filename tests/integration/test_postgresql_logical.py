@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 
 from adapters.origin import Origin
+from adapters.postgresql.logical import backlog
 from config.errors import Transient
 from config.records import Op
 from tests.conformance.backend import Backend
@@ -461,6 +462,50 @@ def test_a_publication_that_leaves_out_deletes(world: World, db: Any) -> None:
     assert why(world.system.origin()) == ["the publication accord_log leaves out deletes"]
     world.system.prepare()
     assert not broken(world.system.origin())
+
+
+@pytest.mark.parametrize("only", ["WHERE (id > 1)", "(id, name)"])
+def test_a_publication_that_leaves_out_rows_or_columns(world: World, db: Any, only: str) -> None:
+    before = world.system.origin()
+    db.sql("ALTER PUBLICATION accord_log DROP TABLE customer")
+    db.sql(f"ALTER PUBLICATION accord_log ADD TABLE customer {only}")
+    (said,) = why(world.system.origin())
+    assert said.endswith("leaves out rows or columns")
+    assert {p.code for p in world.system.prepared()} == {"no-trigger"}
+    world.system.prepare()
+    assert world.system.prepared() == []
+    healed = world.system.origin()
+    assert changed(before, healed) == {"customer"} and not broken(healed)
+    world.drain()
+    db.app("UPDATE customer SET credit = 9 WHERE id = 1")
+    assert world.drain() == [("customer", "1")]
+
+
+def test_a_publication_that_names_partitions(backend: Backend, db: Any) -> None:
+    db.define("CREATE TABLE visit (id int PRIMARY KEY, name text) PARTITION BY LIST (id)")
+    world = table(backend, db, "CREATE TABLE visit_1 PARTITION OF visit FOR VALUES IN (1)", "visit", {"name": "name"})
+    before = world.system.origin()
+    assert not broken(before)
+    db.sql("ALTER PUBLICATION accord_log SET (publish_via_partition_root = false)")
+    (said,) = why(world.system.origin())
+    assert "names its partitions" in said
+    world.system.prepare()
+    assert not broken(world.system.origin())
+    world.drain()
+    db.app("INSERT INTO visit VALUES (1, 'a')")
+    assert world.drain() == [("visit", "1")]
+
+
+def test_a_row_whose_new_key_has_not_been_read_yet(world: World, db: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is gone under the old one, and no delete: also where more waits than is kept."""
+    db.sql("INSERT INTO customer (id, name) SELECT n, 'x' FROM generate_series(11, 400) n")
+    world.drain()
+    monkeypatch.setattr(backlog, "FULL", 10)
+    db.app("UPDATE customer SET id = id + 1000 WHERE id > 10")
+    until("it reads no further", lambda: world.system._logs.backlog.full)  # type: ignore[attr-defined]
+    assert len(world.system.changes(None, 5).changes) == 5
+    assert world.system.moved("customer", ["11", "400"]) == {"11": "1011", "400": "1400"}
+    assert len({key for _, key in world.drain()}) == 2 * 390
 
 
 def test_a_replica_identity_without_the_key(world: World, db: Any) -> None:

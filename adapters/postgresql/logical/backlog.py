@@ -95,7 +95,7 @@ class Backlog:
         """`start`: the position in the log from which it is read; `own`: as the backlog before had it `expected`."""
         self._changed = threading.Condition()
         self._items: deque[Event | Border | Emptied] = deque()
-        self._stories: dict[Tagged, list[Event]] = {}
+        self._stories: dict[Tagged, deque[Event]] = {}
         self._taken: deque[Event] = deque()  # handed out, not acknowledged
         self._moves: deque[Event] = deque()
         self._number = self._waiting = 0
@@ -106,6 +106,7 @@ class Backlog:
         self.error: AccordError | None = None
         self.unreadable = ""
         self._call: Callable[[], None] | None = None
+        self._pressed = False  # somebody must know all that has been committed
 
     # --- the stream's side -------------------------------------------------------------------------------------------
 
@@ -134,7 +135,7 @@ class Backlog:
         image = row.image if self._waiting < RICH else None
         event = Event(self._number, self._txn, row.op, row.tag, row.key, row.was, image, echo)
         self._items.append(event)
-        self._stories.setdefault(place, []).append(event)
+        self._stories.setdefault(place, deque()).append(event)
         if row.was is not None:
             self._moves.append(event)
         self._waiting += 1
@@ -171,7 +172,7 @@ class Backlog:
 
     @property
     def full(self) -> bool:
-        return self._waiting >= FULL
+        return self._waiting >= FULL and not self._pressed
 
     def _ring(self) -> None:
         if self._call is not None:
@@ -215,6 +216,20 @@ class Backlog:
                 self._changed.wait(min(left, 0.01 if enough is not None else left))
             return True
 
+    def press(self, lsn: int, seconds: float) -> bool:
+        """`wait`, and meanwhile the stream reads on beyond the bound: of what it brings, keys only are kept."""
+        self._pressed = True
+        try:
+            return self.wait(lsn, seconds)
+        finally:
+            self._pressed = False
+
+    def ends(self, tag: str, key: Key) -> bool:
+        """Is the last that has come of this key that its row went?"""
+        with self._changed:
+            events = self._stories.get((tag, key))
+            return events is not None and events[-1].op == "D"
+
     def take(self, limit: int, snapshot: Snapshot) -> Taken:
         """The next rows, up to `limit` distinct ones that are no echo.
 
@@ -256,11 +271,11 @@ class Backlog:
                 event = self._taken.popleft()
                 place = (event.tag, event.key)
                 story = self._stories[place]
-                story.remove(event)
+                story.popleft()  # it was put there, and is taken from there, in the order of the log
                 if not story:
                     del self._stories[place]
                 if event.was is not None:
-                    self._moves.remove(event)
+                    self._moves.popleft()
 
     # --- what the readings know of it --------------------------------------------------------------------------------
 

@@ -31,6 +31,7 @@ TIMES = 0.02  # seconds that a reading waits for the times of what it sees
 MOMENT = 0.001  # seconds, the longer the more often, between two looks whether a commit can be seen,
 MOMENTS = 8  # so often in one call
 SURE = 2.0  # seconds that it waits where it must know
+LONG = 60.0  # seconds, the same where much has to be read first
 STRIDE = 1 << 20  # bytes of log, and
 PACE = 30.0  # seconds, after which a position is worth being written down though nothing was changed
 NOW = "(pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint"
@@ -160,7 +161,7 @@ class Logged:
         self._stop()
         if backlog.unreadable:
             # The log behind this cannot be read, also not later: a new slot, and a sweep of what was missed.
-            self.slots.drop(self._slot)
+            self.slots.drop(self._slot, self._last_pid)  # who read it may not be quite gone yet
         raise backlog.error
 
     def let_go(self) -> None:
@@ -224,7 +225,10 @@ class Logged:
         # A commit that did not wait for the disk is seen before the log is sent; ours does wait, and comes behind it.
         self._session.query("SELECT pg_logical_emit_message(true, 'accord', '')")
         lsn = int(self._session.query(f"SELECT {NOW}")[0][0])
-        if not backlog.wait(lsn, SURE) and not backlog.full:
+        whole = backlog.wait(lsn, SURE)
+        if not whole and backlog.full:  # what has not been read may tell that a row lives on under another key
+            whole = all(backlog.ends(bound.tag, key) for key in keys) or backlog.press(lsn, LONG)
+        if not whole:
             message = "its log is not read up to now: what became of rows that are gone cannot be told yet"
             raise backlog.error or Transient(Problem("log", message, system=self._session.name))
         return newest(backlog.moves(bound.tag), keys)

@@ -40,7 +40,9 @@ SELECT coalesce(concat_ws('/', r.oid, r.xmin), ''), c.relpersistence::text,
            (SELECT array_agg(a.attname::text) @> string_to_array(w.key, E'\\x1f')
             FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey)
             WHERE i.indexrelid = pg_get_replica_identity_index(l.oid)), false)),
-    n.nspname::text, c.relname::text
+    n.nspname::text, c.relname::text, c.relkind::text = 'p',
+    -- Since PostgreSQL 15 an entry may leave out rows and columns.
+    coalesce(to_jsonb(r) ->> 'prqual', to_jsonb(r) ->> 'prattrs') IS NOT NULL
 FROM unnest($1::text[], $2::text[]) WITH ORDINALITY w(tbl, key, n)
 LEFT JOIN pg_class c ON c.oid = to_regclass(w.tbl) LEFT JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_publication p ON p.pubname = $3 LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = c.oid
@@ -60,6 +62,8 @@ class Published(NamedTuple):
     persistence: str  # "u": unlogged; "": there is no such table
     strange: str  # tables or partitions whose changes do not name the key
     name: tuple[str, str] | None  # schema and table, as the log names it
+    parted: bool  # it has partitions
+    partial: bool  # only some of its rows or columns are published
 
 
 class Slots:
@@ -128,21 +132,25 @@ class Slots:
         keys = ["\x1f".join(c.name for c in b.table.key) for b in self._bounds]
         rows = self._session.query(PUBLISHED, [array([b.name for b in self._bounds]), array(keys), self.publication])
         return {
-            b.tag: Published(id, kind or "", strange or "", (schema, name) if name else None)
-            for b, (id, kind, strange, schema, name) in zip(self._bounds, rows, strict=True)
+            b.tag: Published(id, kind or "", strange or "", (schema, name) if name else None, bool(parted), partial)
+            for b, (id, kind, strange, schema, name, parted, partial) in zip(self._bounds, rows, strict=True)
         }
 
     def parts(self) -> Iterator[Part]:
         everything = tuple(e for entities in self._entities.values() for e in entities)
         rows = self._session.query(PUBLICATION, [self.publication])
-        id, _, missing = rows[0] if rows else ("", True, "")
+        id, by_root, missing = rows[0] if rows else ("", True, "")
         why = "is missing" if not rows else f"leaves out {missing}" if missing else ""
         yield Part(f"the publication {self.publication}", id, everything, why)
         # One that is missing is made again by the agent itself: a gap, and no reason to wait for people.
         yield Part("the replication slot", ",".join(self.names()), everything, changed=GONE)
         for tag, found in self.published().items():
             why = "is missing" if not found.id else ""
-            if found.strange:
+            if found.partial:
+                why = "leaves out rows or columns"
+            elif found.parted and not by_root:
+                why = "names its partitions, not the table (publish_via_partition_root)"
+            elif found.strange:
                 why = f"does not name the key of {found.strange} (its replica identity)"
             strange = f"/{found.strange}" if found.strange else ""
             changed = "was taken out for a while"
@@ -163,6 +171,9 @@ class Slots:
         for tag, found in self.published().items():
             if rows and not found.id:
                 yield f"the table {tag} is not in the publication {self.publication}", self._entities[tag][0], True
+            elif found.partial:
+                text = f"the publication {self.publication} leaves out rows or columns of {tag}"
+                yield text, self._entities[tag][0], True
         for (tag,) in self._left_over():
             yield f"the table {tag} is in the publication {self.publication} and not captured any more", None, False
 
@@ -218,6 +229,11 @@ END $accord$;"""
         table = literal(bound.name)
         parts.append(
             f"""DO $accord$ BEGIN
+    IF EXISTS (SELECT 1 FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
+               WHERE p.pubname = {known} AND r.prrelid = {table}::regclass
+               AND coalesce(to_jsonb(r) ->> 'prqual', to_jsonb(r) ->> 'prattrs') IS NOT NULL) THEN
+        ALTER PUBLICATION {name} DROP TABLE {bound.name};
+    END IF;
     IF NOT EXISTS (SELECT 1 FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
                    WHERE p.pubname = {known} AND r.prrelid = {table}::regclass) THEN
         ALTER PUBLICATION {name} ADD TABLE {bound.name};
