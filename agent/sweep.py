@@ -59,26 +59,37 @@ class Sweeper:
     def __init__(self, engine: Engine, rows_per_second: int, say: Callable[[str], None]) -> None:
         self.engine, self.rate, self.say = engine, rows_per_second, say
         self.waiting: dict[tuple[str, str], Sweep] = {}
+        self.again: dict[tuple[str, str], str] = {}  # gaps since it began: a second sweep follows, and why
+        self._riding: tuple[str, str] | None = None  # the one of which a chunk is under way
         self.due: Stamp = 0  # not before: the next chunk
         self._saved: Stamp = 0
         for entity in engine.order:
             for system in engine.entities[entity].tables:
                 sweep = load(engine.state.get(f"sweep:{entity}:{system}"), Sweep)
+                again = engine.state.get(f"again:{entity}:{system}")
+                if again is not None:
+                    self.again[entity, system] = again
                 if sweep is not None:
-                    self.waiting[entity, system] = sweep
+                    self.waiting[entity, system] = replace(sweep, gap=sweep.gap or again is not None)
         self._scheduled: dict[tuple[str, str], Stamp] = {}  # when each is swept by the clock
         self._tick: Stamp = 0
 
     # --- asking ---------------------------------------------------------------------------------------------------
 
     def request(self, entity: str, system: str, reason: str, gap: bool = False) -> None:
-        """Durable on return. One that is under way goes on; after a gap it begins anew, for what it has passed may
-        have changed unseen. Before the first contact nothing is known that could have changed."""
+        """Durable on return. One that is under way goes on; after a gap a second one follows, for what the first has
+        passed may have changed unseen (it does not begin anew, or gap after gap it would never end). Before the first
+        contact nothing is known that could have changed."""
         if self.engine.phases[entity] == contact.HELD:
             return
-        old = self.waiting.get((entity, system))
-        if old is None or gap:
+        place = (entity, system)
+        old = self.waiting.get(place)
+        if old is None or (gap and old.begun is None and self._riding != place):
             self._put(Sweep(entity, system, reason, self.engine.clock(), gap))
+        elif gap:  # apart from the sweep's own text, which the round under way may be about to write
+            self.engine.state.put(f"again:{entity}:{system}", reason)
+            self.again[place] = reason
+            self.waiting[place] = replace(old, gap=True)
 
     def _put(self, sweep: Sweep) -> None:
         self.engine.state.put(name(sweep), dump(sweep))
@@ -143,6 +154,7 @@ class Sweeper:
     def next(self) -> Chunk:
         """The next chunk, if it is time."""
         now = self.engine.clock()
+        self._riding = None
         sweep = self._next()
         if sweep is None or now < self.due:
             return NOTHING
@@ -155,6 +167,7 @@ class Sweeper:
             return NOTHING
         if self.rate:
             self.due = now + chunk.read * SECOND // self.rate
+        self._riding = (sweep.entity, sweep.system)
         return chunk
 
     def _begin(self, sweep: Sweep, now: Stamp) -> Sweep:
@@ -194,13 +207,15 @@ class Sweeper:
 
     def passed(self, chunk: Chunk) -> None:
         """The round that took the chunk along is done."""
-        sweep = chunk.sweep
-        if sweep is None:
+        self._riding = None
+        if chunk.sweep is None:
             return
+        place = (chunk.sweep.entity, chunk.sweep.system)
+        sweep = replace(chunk.sweep, gap=chunk.sweep.gap or place in self.again)
         if chunk.over:
             self._finish(sweep)
             return
-        self.waiting[sweep.entity, sweep.system] = sweep
+        self.waiting[place] = sweep
         now = self.engine.clock()
         if chunk.looks:
             self._saved = now  # with the round
@@ -212,9 +227,14 @@ class Sweeper:
         now = self.engine.clock()
         swept = Swept(now, sweep.reason, sweep.begun or now, sweep.rows, sweep.found)
         self.engine.state.put(f"swept:{sweep.entity}:{sweep.system}", dump(swept))
-        self.engine.state.put(name(sweep), None)
-        del self.waiting[sweep.entity, sweep.system]
-        self._scheduled.pop((sweep.entity, sweep.system), None)
+        place = (sweep.entity, sweep.system)
+        if (again := self.again.pop(place, None)) is not None:
+            self._put(Sweep(*place, again, now, gap=True))
+            self.engine.state.put(f"again:{sweep.entity}:{sweep.system}", None)
+        else:
+            self.engine.state.put(name(sweep), None)
+            del self.waiting[place]
+        self._scheduled.pop(place, None)
         seconds = (now - swept.begun) / SECOND
         text = f"{sweep.system}: sweep of {sweep.entity} is done: {sweep.rows:,} rows in {seconds:.1f} s"
         self.say(f"{text}, {sweep.found:,} of them had changed unseen." if sweep.found else f"{text}, as they were.")

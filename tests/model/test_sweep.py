@@ -252,7 +252,7 @@ def test_the_other_system_does_not_answer(world: MakeWorld) -> None:
     agree(w)
 
 
-def test_after_a_gap_it_begins_anew(world: MakeWorld) -> None:
+def test_after_a_gap_a_second_one_follows(world: MakeWorld) -> None:
     """What a sweep has passed may have changed in a gap that comes after it."""
     w = loaded(world)
     gap(w)
@@ -265,6 +265,40 @@ def test_after_a_gap_it_begins_anew(world: MakeWorld) -> None:
     gap(w)
     w.settle()
     agree(w)
+
+
+@pytest.mark.parametrize("crash", [None, "decided", "recorded"])
+def test_a_gap_that_is_seen_while_a_chunk_is_under_way(world: MakeWorld, crash: str | None) -> None:
+    """A round that takes a chunk along hears of a gap (a TRUNCATE, a cascade): what the sweep has passed is swept
+    again, also when the agent dies in that very round."""
+    w = loaded(world)
+    gap(w)
+    for _ in range(6):
+        w.round()
+    assert w.engine.sweeper.waiting["thing", "b"].part == LINKS
+
+    def heard() -> None:
+        unseen(w, lambda: three_kinds(w))
+        gap(w)
+
+    w.acts.setdefault("captured", []).append(heard)
+    w.round(crash_at=crash)
+    w.settle()
+    agree(w)
+
+
+def test_gap_after_gap_comes_to_an_end(world: MakeWorld) -> None:
+    """Each round hears of another gap: every sweep comes to its end all the same, and one more follows the last."""
+    w = loaded(world)
+    ended: list[str] = []
+    for _ in range(60):
+        gap(w)
+        w.round()
+        ended += [note for note in w.engine.notes if "is done" in note]
+        w.engine.notes.clear()
+    assert len(ended) > 2
+    w.settle()
+    assert w.engine.sweeper.waiting == {} and w.engine.sweeper.again == {}
 
 
 def test_not_more_rows_than_allowed(world: MakeWorld) -> None:
