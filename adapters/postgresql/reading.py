@@ -47,15 +47,15 @@ class Reader:
         with self._session.transaction(SNAPSHOT):
             found = {}
             followed = any(bound.table.capture == "log" for bound in keys) and logs.backlog is not None
-            snapshot, lsn = logs.snapshot() if followed else (None, 0)
+            seen = logs.snapshot() if followed else None
             for bound, wanted in keys.items():
                 parameters = [array(column) for column in bound.split(wanted)]
                 rows = self._session.raw(f"SELECT t.* FROM {by_key(bound, bound.selected)}", parameters)
                 readings = {r.key: r for r in (bound.reading(row, offset) for row in rows)}
                 if log is not None and bound.table.capture == "trigger":
                     log.tell(bound, readings, offset)
-                if snapshot is not None and bound.table.capture == "log":
-                    logs.tell(bound, readings, snapshot, lsn, offset)
+                if seen is not None and bound.table.capture == "log":
+                    logs.tell(bound, readings, *seen, offset)
                 found[bound.entity] = readings
         return found
 

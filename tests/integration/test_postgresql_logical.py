@@ -298,6 +298,24 @@ def test_a_commit_that_nobody_can_see_yet(tmp_path: Any) -> None:
             assert world.values("customer", "1")["name"] == "late"
 
 
+def test_a_commit_that_is_seen_and_not_sent_yet(tmp_path: Any) -> None:
+    """It did not wait for the disk. What the log knows of the row is of the time before: no time is better."""
+    with PostgresServer(options=["-c", "wal_writer_delay=10s", "-c", "wal_level=logical"]) as server:
+        made = Postgres(server)
+        made.mode, made.options = "log", {"capture": "log"}
+        with closing(made.create()) as db:
+            world = customers(cast(Any, made), db, ROWS)
+            db.app("UPDATE customer SET name = 'A' WHERE id = 1")
+            until("it has come", lambda: world.reading("customer", "1").times)
+            with db.people() as run:
+                run("SET LOCAL synchronous_commit = off")
+                run("UPDATE customer SET name = 'B' WHERE id = 1")
+            reading = world.reading("customer", "1")
+            assert world.named("customer", reading.raws)["name"] == "B" and not reading.times
+            db.app("UPDATE customer SET name = 'other' WHERE id = 2")  # this one waits, and takes the other along
+            until("it has come, too", lambda: world.reading("customer", "1").times)
+
+
 # --- positions -------------------------------------------------------------------------------------------------------
 
 

@@ -17,8 +17,8 @@ from adapters.keys import newest
 from adapters.origin import Part
 from adapters.postgresql.bound import Bound
 from adapters.postgresql.log import OPS
-from adapters.postgresql.logical.backlog import Backlog, Snapshot, Story, Tagged, Taken
-from adapters.postgresql.logical.pgoutput import Decoder, Layout
+from adapters.postgresql.logical.backlog import Backlog, Snapshot, Story, Tagged, Taken, has_come
+from adapters.postgresql.logical.pgoutput import Decoder, Layout, spelling
 from adapters.postgresql.logical.slot import Slots
 from adapters.postgresql.logical.stream import Stream
 from adapters.postgresql.objects import watched
@@ -35,6 +35,7 @@ LONG = 60.0  # seconds, the same where much has to be read first
 STRIDE = 1 << 20  # bytes of log, and
 PACE = 30.0  # seconds, after which a position is worth being written down though nothing was changed
 NOW = "(pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint"
+WRITTEN = "(pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint"
 
 
 class Noted(NamedTuple):
@@ -42,6 +43,13 @@ class Noted(NamedTuple):
 
     slot: str
     lsn: int
+
+
+class End(NamedTuple):
+    """Of the log, as a snapshot was taken."""
+
+    flushed: int
+    written: int  # a commit that does not wait for the disk can be seen before it is flushed, let alone sent
 
 
 class Logged:
@@ -193,19 +201,19 @@ class Logged:
     def parts(self) -> list[Part]:
         return list(self.slots.parts())
 
-    def snapshot(self) -> tuple[Snapshot, int]:
+    def snapshot(self) -> tuple[Snapshot, End]:
         """Of the transaction that is open, and up to where the log holds what it sees. Driver's errors."""
-        text, lsn = self._session.raw(f"SELECT pg_current_snapshot()::text, {NOW}")[0]
+        text, flushed, written = self._session.raw(f"SELECT pg_current_snapshot()::text, {NOW}, {WRITTEN}")[0]
         low, high, several = text.split(":")
-        return Snapshot(int(low), int(high), frozenset(int(x) for x in several.split(",") if x)), int(lsn)
+        return Snapshot(int(low), int(high), frozenset(int(x) for x in several.split(",") if x)), End(flushed, written)
 
-    def tell(self, bound: Bound, readings: dict[Key, Reading], snapshot: Snapshot, lsn: int, offset: Stamp) -> None:
+    def tell(self, bound: Bound, readings: dict[Key, Reading], snapshot: Snapshot, end: End, offset: Stamp) -> None:
         """Add to each reading what the log knows of its key. What the reading shows and the log has not brought yet has
         no time."""
         backlog = self.backlog
         if backlog is None:
             return
-        whole = backlog.wait(lsn, TIMES)
+        whole = backlog.wait(end.flushed, TIMES) and has_come(backlog.received, end.written)
         names = self._names[bound.tag]
         place = {i: names.index(column.name) for i, column in bound.columns}
         for key, found in list(readings.items()):
@@ -213,7 +221,7 @@ class Logged:
             if story is None:
                 continue
             times: dict[int, Stamp] | None = None
-            if whole or _shows(found.raws, story, place):
+            if whole or _shows(bound, found.raws, story, place):
                 times = {i: story.times[p] - offset for i, p in place.items() if p in story.times}
             readings[key] = Reading(key, found.raws, found.archived, found.modified, times, story.reborn, story.was)
 
@@ -234,12 +242,14 @@ class Logged:
         return newest(backlog.moves(bound.tag), keys)
 
 
-def _shows(raws: Sequence[Raw], story: Story, place: Mapping[int, int]) -> bool:
+def _shows(bound: Bound, raws: Sequence[Raw], story: Story, place: Mapping[int, int]) -> bool:
     """Does the reading hold just what the log has told of it?"""
     if story.image is None:
         return False
-    for i, p in place.items():
-        raw, value = raws[i], story.image[p]
+    for i, column in bound.columns:
+        raw, value = raws[i], story.image[place[i]]
+        if isinstance(value, bytes) and column.kind != "bytes" and (spell := spelling(column)) is not None:
+            value = spell(value.decode()).encode()
         sent = raw.encode() if isinstance(raw, str) else None
         if value != sent and not (isinstance(value, int) and sent is not None and hash(sent) == value):
             return False

@@ -128,7 +128,7 @@ class Decoder:
         self._relations[oid] = Relation(
             layout,
             _places(layout, columns, identity),
-            tuple(_spelling(column) for column in layout.key),
+            tuple(spelling(column) for column in layout.key),
             tuple(columns.get(name) for name in layout.watched),
         )
 
@@ -187,7 +187,7 @@ def _key(relation: Relation, row: Sequence[Sent], before: Sequence[Sent]) -> Key
     return texts[0] if len(texts) == 1 else pack(texts)
 
 
-def _spelling(column: Column) -> Callable[[str], str] | None:
+def spelling(column: Column) -> Callable[[str], str] | None:
     """What a cast to text makes of it and the log does not."""
     if column.padded:
         return lambda text: text.rstrip(" ")
