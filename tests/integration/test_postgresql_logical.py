@@ -413,6 +413,22 @@ def test_a_slot_that_was_dropped_while_it_runs(world: World, db: Any) -> None:
     assert world.drain() == [("customer", "2")]
 
 
+def test_behind_another_slot_no_number_is_known_for_our_own(world: World, db: Any) -> None:
+    """After a failover transactions of people may have the numbers of ours that were lost."""
+    logs = cast(Any, world.system)._logs
+    (tag,) = logs._groups
+    ((at,),) = db.sql("SELECT txid_current()")
+    for xid in range(at + 1, at + 40):
+        logs.expect(xid, [(tag, "1")])
+    cut(db)
+    db.sql(f"SELECT pg_drop_replication_slot(slot_name) {OURS}")
+    again(world)
+    db.app("UPDATE customer SET name = 'theirs' WHERE id = 1")
+    ((now,),) = db.sql("SELECT txid_current()")
+    assert now < at + 40
+    assert world.drain() == [("customer", "1")]
+
+
 @pytest.mark.parametrize("running", [True, False])
 def test_a_slot_that_was_made_again_under_the_same_name(world: World, db: Any, running: bool) -> None:
     before, position = world.system.origin(), world.system.changes(None, 10).position

@@ -148,6 +148,8 @@ class Logged:
         return self._stream.backlog
 
     def _start(self, slot: str, start: int) -> None:
+        if slot != self._slot:  # perhaps of a server that counts its transactions from an earlier moment (failover)
+            self._own = {}
         backlog = Backlog(start, self._own)
         timeout = self._session.query("SELECT setting::int FROM pg_settings WHERE name = 'wal_sender_timeout'")[0][0]
         self._slot, self._owed = slot, False
