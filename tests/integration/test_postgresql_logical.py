@@ -429,6 +429,20 @@ def test_behind_another_slot_no_number_is_known_for_our_own(world: World, db: An
     assert world.drain() == [("customer", "1")]
 
 
+def test_a_transaction_that_is_open_while_the_slot_is_made(world: World, db: Any) -> None:
+    """What it has written would be in no log that is read from now on."""
+    world.system.close()
+    cut(db)
+    db.sql(f"SELECT pg_drop_replication_slot(slot_name) {OURS}")
+    with db.people() as run:
+        run("UPDATE customer SET name = 'open' WHERE id = 2")
+        with pytest.raises(Transient, match="while a transaction is open"):
+            world.system.attend(None)
+        assert slots(db) == []
+    world.system.attend(None)
+    assert len(slots(db)) == 1
+
+
 @pytest.mark.parametrize("running", [True, False])
 def test_a_slot_that_was_made_again_under_the_same_name(world: World, db: Any, running: bool) -> None:
     before, position = world.system.origin(), world.system.changes(None, 10).position

@@ -16,6 +16,7 @@ from adapters.origin import Part
 from adapters.postgresql.bound import Bound
 from adapters.postgresql.session import Session
 from adapters.postgresql.sql import array, literal, quote
+from config.errors import Problem, Transient
 
 OPERATIONS = ("insert", "update", "delete", "truncate")
 GONE = "was dropped, or had fallen too far behind"
@@ -100,7 +101,14 @@ class Slots:
     def _make(self) -> Slot:
         name = f"{stem(self._prefix)}{secrets.token_hex(4)}"
         text = "SELECT (lsn - '0/0'::pg_lsn)::bigint FROM pg_create_logical_replication_slot($1, 'pgoutput')"
-        return Slot(name, int(self._session.query(text, [name])[0][0]))
+        try:
+            return Slot(name, int(self._session.query(text, [name])[0][0]))
+        except Transient as error:
+            if not any(word in error.problem.message for word in ("lock timeout", "statement timeout")):
+                raise
+            message = "the log cannot be read from now on while a transaction is open that has written before"
+            hint = "it is tried again; pg_stat_activity (backend_xid) and pg_prepared_xacts tell whose it is"
+            raise Transient(Problem("log", message, hint, system=self._session.name)) from error
 
     def drop(self, name: str, active: int | None = None) -> None:
         if active:
