@@ -1,21 +1,24 @@
 """The health of the sources (I12): a database that has to keep more for this agent than was agreed is relieved of it.
 
-Changes wait there while the agent does not run, or cannot keep up. Past `[log] max_backlog` they are let go of, and
+Changes wait there while the agent does not run, cannot keep up, or has halted the system. Past `[log] max_backlog` they are let go of, and
 all rows are compared instead: a sweep is asked for, durably, before anything is dropped.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
+from config.errors import Halt
 from config.records import Stamp
 
 if TYPE_CHECKING:
-    from agent.engine import Engine
+    from agent.engine import Engine, Stopped
 
 SECOND = 1_000_000
 EVERY = 10 * SECOND  # between two looks
+FOREIGN = ("another-database", "restored")  # codes of halts: nothing is touched there
 UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
@@ -28,15 +31,13 @@ class Backlog:
         self._warned: set[str] = set()
 
     def look(self) -> None:
-        """At all systems that take part, if it is time."""
+        """At all systems that answer and are ours, if it is time."""
         engine, now = self.engine, self.engine.clock()
         if now < self._due or not self.limit:
             return
         self._due = now + EVERY
-        up = [s for s in engine.systems if s not in engine.down]
-        sizes, failed = engine.side_by_side({s: engine.systems[s].backlog for s in up})
-        for system, error in failed.items():
-            engine.went_down(system, error)
+        sizes, failed = engine.side_by_side({s: engine.systems[s].backlog for s in engine.systems if self._ours(s)})
+        self._failed(failed)
         for system, size in sizes.items():
             if size > self.limit:
                 self._let_go(system, size)
@@ -44,6 +45,16 @@ class Backlog:
                 self._warn(system, size)
             elif 4 * size < self.limit:
                 self._warned.discard(system)
+
+    def _ours(self, system: str) -> bool:
+        """One that is halted answers, too, and goes on noting; but not if it may be somebody else's by now."""
+        down = self.engine.down.get(system)
+        return down is None or (isinstance(down.halt, Halt) and down.halt.problem.code not in FOREIGN)
+
+    def _failed(self, failed: Mapping[str, Stopped]) -> None:
+        for system, error in failed.items():
+            if system not in self.engine.down:
+                self.engine.went_down(system, error)
 
     def _warn(self, system: str, size: int) -> None:
         if system not in self._warned:
@@ -60,8 +71,7 @@ class Backlog:
             if system in entity.tables and entity.tables[system].capture != "watermark":
                 engine.sweeper.request(name, system, why, gap=True)
         done, failed = engine.side_by_side({system: partial(engine.systems[system].let_go)})
-        for error in failed.values():
-            engine.went_down(system, error)
+        self._failed(failed)
         if done.get(system):
             engine.notes.append(f"{system}: {why}. All rows are compared instead.")
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from config.errors import Halt, Problem
+
 from .conftest import MakeWorld
 from .harness import World
 
@@ -72,5 +76,21 @@ def test_a_crash_between_asking_for_the_sweep_and_letting_go(world: MakeWorld, m
     monkeypatch.undo()
     w.stop()
     w.start()
+    w.settle()
+    assert [w.get(f"a{n}", "p") for n in range(1, 12)] == [50 + n for n in range(1, 12)]
+
+
+@pytest.mark.parametrize(("code", "left"), [("database", 0), ("another-database", 11)])
+def test_a_system_that_is_halted_is_relieved_if_it_is_ours(world: MakeWorld, code: str, left: int) -> None:
+    """It takes no part for days, and goes on noting: past the limit it is let go of, and swept when it goes on."""
+    w = loaded(world)
+    halt = Halt(Problem(code, "must not go on", "repair it", system="b"))
+    w.engine.went_down("b", halt)
+    for n in range(1, 12):
+        w.edit(f"b{n}", p=50 + n)
+    w.engine.backlog._due = 0
+    w.engine.backlog.look()
+    assert len(w.systems["b"].log) == left and w.engine.is_halted("b")
+    w.engine.try_again()
     w.settle()
     assert [w.get(f"a{n}", "p") for n in range(1, 12)] == [50 + n for n in range(1, 12)]
