@@ -1,7 +1,7 @@
 """The health of the sources (I12): a database that has to keep more for this agent than was agreed is relieved of it.
 
-Changes wait there while the agent does not run, cannot keep up, or has halted the system. Past `[log] max_backlog` they are let go of, and
-all rows are compared instead: a sweep is asked for, durably, before anything is dropped.
+Changes wait there while the agent does not run, cannot keep up, or has halted the system. Past `[log] max_backlog`
+they are let go of, and all rows are compared instead: a sweep is asked for, durably, before anything is dropped.
 """
 
 from __future__ import annotations
