@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 from psycopg import pq
 from psycopg.conninfo import make_conninfo
+from psycopg.pq import DiagnosticField
 from psycopg.pq.abc import PGconn, PGresult
 
 from adapters.postgresql.errors import cannot_connect, translate
@@ -23,6 +24,7 @@ from config.errors import AccordError, Halt, Problem, Transient, Unreachable
 
 EVERY = 10.0  # seconds between two reports to the server, at most
 COPY_BOTH = 8
+SKIPPED = b"55000"  # object not in prerequisite state
 TRIES = 20
 PAUSE = 0.1  # seconds between two tries to get at the slot
 
@@ -49,6 +51,7 @@ class Stream:
         self._ended = False
         self.pid = 0
         """The server's process at the other end; 0: there was none yet."""
+        self._skipped = ""  # what the server says when it goes on without the publication
         self._thread = threading.Thread(target=self._run, name=f"accord-{config.name}-log", daemon=True)
         self._thread.start()
 
@@ -94,7 +97,8 @@ class Stream:
         return found if isinstance(found, Transient | Unreachable) else Transient(found.problem)
 
     def _connect(self) -> PGconn:
-        settings = " ".join(f"-c {name}={value.replace(' ', '')}" for name, value in spelling().items())
+        wanted = spelling() | {"client_min_messages": "warning"}  # whatever the account has: `_heed` relies on them
+        settings = " ".join(f"-c {name}={value.replace(' ', '')}" for name, value in wanted.items())
         given = parameters(self._config) | {"replication": "database", "options": settings}
         connection = pq.PGconn.connect(make_conninfo(**given).encode())
         try:
@@ -102,11 +106,19 @@ class Stream:
                 error = psycopg.OperationalError(_words(connection))
                 raise cannot_connect(error, self._config.name)
             self.pid = connection.backend_pid
+            connection.notice_handler = self._heed
             self._begin(connection)
         except BaseException:
             connection.finish()
             raise
         return connection
+
+    def _heed(self, notice: PGresult) -> None:
+        """A publication that is missing is an error before PostgreSQL 18. Since then the server warns, and passes over
+        what the publication would have held."""
+        words = (notice.error_field(DiagnosticField.MESSAGE_PRIMARY) or b"").decode(errors="replace")
+        if notice.error_field(DiagnosticField.SQLSTATE) == SKIPPED and self._publication in words:
+            self._skipped = words
 
     def _begin(self, connection: PGconn) -> None:
         """Who read the slot before us may not be quite gone yet."""
@@ -129,6 +141,8 @@ class Stream:
                 self._wait(None)
                 continue
             size, data = connection.get_copy_data(1)
+            if self._skipped:  # before anything that stands behind the warning is taken
+                raise psycopg.errors.UndefinedObject(self._skipped)
             if size > 0:
                 self._take(bytes(data), connection)
             elif size == 0:
