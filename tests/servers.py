@@ -7,6 +7,8 @@ two hours east of UTC. Neither waits for the disk unless `durable` is asked for.
     with PostgresServer() as server:
         database = server.create_database()
         connection = server.connect(database)
+
+ACCORD_TEST_POSTGRESQL names the folder of another PostgreSQL to run them on (`install_postgresql_versions.py`).
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ import pymysql.cursors
 
 CACHE = Path(__file__).resolve().parent.parent / ".cache" / "servers"
 START_SECONDS = 60.0
+OTHER_POSTGRESQL = "ACCORD_TEST_POSTGRESQL"
+"""A folder that is named for its version and holds bin, lib and share; the system's PostgreSQL without it."""
 ADMIN, PASSWORD = "admin", "secret"
 
 
@@ -263,13 +267,35 @@ class PostgresServer(Server):
     account = "postgres"
 
     def version(self) -> str:
-        return str(re.findall(r"[\d.]+", self._run([program("postgres"), "--version"]))[0]).rstrip(".")
+        version = str(re.findall(r"[\d.]+", self._run([self.program("postgres"), "--version"]))[0]).rstrip(".")
+        if (other := other_postgresql()) and version != other.name:
+            raise ServerError(f"{other} should hold PostgreSQL {other.name}, and holds {version}")
+        return version
+
+    def program(self, name: str) -> str:
+        """The server's own program, of the version asked for. A client's (psql, pg_dump) is always the system's."""
+        folder = other_postgresql()
+        if folder is None:
+            return program(name)
+        if os.getuid() == 0 and not all(x.stat().st_mode & 0o001 for x in folder.resolve().parents):
+            # The server's user may not enter the folder: it gets a copy, which goes with the server.
+            copy = self.home / folder.name
+            if not copy.exists():
+                shutil.copytree(folder, copy, symlinks=True)
+                self._give(self.home)
+            folder = copy
+        return str(folder / "bin" / name)
+
+    def dumpable(self) -> bool:
+        """Can the system's pg_dump read this server? It refuses those that are newer than itself."""
+        tool = re.findall(r"\d+", self._run([program("pg_dump"), "--version"]))[0]
+        return int(tool) >= int(self.version().split(".")[0])
 
     def initialise(self, data: Path) -> None:
         secret = self.home / "secret"
         secret.write_text(PASSWORD)
         self._give(self.home)
-        command = [program("initdb"), "-D", str(data), "-U", ADMIN, "--pwfile", str(secret), "--no-sync"]
+        command = [self.program("initdb"), "-D", str(data), "-U", ADMIN, "--pwfile", str(secret), "--no-sync"]
         command += ["--encoding=UTF8", "--locale=C.UTF-8", "--auth-local=trust", "--auth-host=scram-sha-256"]
         if int(self.version().split(".")[0]) >= 15:
             command += ["--locale-provider=icu", "--icu-locale=en-US"]
@@ -297,7 +323,7 @@ class PostgresServer(Server):
             # Commits are still handed to the operating system, so `kill` loses none of them.
             settings |= {"fsync": "off", "full_page_writes": "off"}
         flags = [x for name, value in settings.items() for x in ("-c", f"{name}={value}")]
-        return [program("postgres"), "-D", str(self.data), *flags, *self.options]
+        return [self.program("postgres"), "-D", str(self.data), *flags, *self.options]
 
     def own(self) -> bool:
         with self.connect("postgres") as connection:
@@ -435,6 +461,18 @@ class MariaServer(Server):
         with self.connect() as connection, connection.cursor() as cursor:
             cursor.execute(f"CREATE USER IF NOT EXISTS '{name}'@'%' IDENTIFIED BY '{password}'")
         return name
+
+
+def other_postgresql() -> Path | None:
+    """The PostgreSQL that the environment asks for."""
+    if not (name := os.environ.get(OTHER_POSTGRESQL)):
+        return None
+    folder = Path(name)
+    if not (folder / "bin" / "postgres").exists():
+        raise ServerError(
+            f"{OTHER_POSTGRESQL}: no server in {name}. What to do: python tests/install_postgresql_versions.py"
+        )
+    return folder.resolve()
 
 
 def program(name: str) -> str:

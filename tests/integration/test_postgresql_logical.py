@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any, cast
 
+import psycopg
 import pytest
 
 from adapters.origin import Origin
@@ -516,7 +517,12 @@ def test_a_publication_that_leaves_out_deletes(world: World, db: Any) -> None:
 def test_a_publication_that_leaves_out_rows_or_columns(world: World, db: Any, only: str) -> None:
     before = world.system.origin()
     db.sql("ALTER PUBLICATION accord_log DROP TABLE customer")
-    db.sql(f"ALTER PUBLICATION accord_log ADD TABLE customer {only}")
+    narrow = f"ALTER PUBLICATION accord_log ADD TABLE customer {only}"
+    if db.server.version().startswith("14."):  # such publications are new in 15
+        with pytest.raises(psycopg.errors.SyntaxError):
+            db.sql(narrow)
+        return
+    db.sql(narrow)
     (said,) = why(world.system.origin())
     assert said.endswith("leaves out rows or columns")
     assert {p.code for p in world.system.prepared()} == {"no-trigger"}

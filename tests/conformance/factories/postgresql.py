@@ -13,6 +13,7 @@ import pytest
 
 from adapters.open import open_system
 from adapters.ports import System
+from tests.conformance import catalog
 from tests.conformance.backend import Run
 from tests.servers import PASSWORD, PostgresServer, program
 
@@ -96,15 +97,16 @@ class PostgresDatabase:
         assert done.returncode == 0, done.stderr
 
     def dump(self) -> list[str]:
+        slots = self.sql("SELECT slot_name FROM pg_replication_slots WHERE database = current_database() ORDER BY 1")
+        found = [f"slot {name}" for (name,) in slots]
+        return found + (self._dumped() if self.server.dumpable() else catalog.objects(self.sql))
+
+    def _dumped(self) -> list[str]:
         command = [program("pg_dump"), "--schema-only", self.server.dsn(self.name)]
         done = subprocess.run(command, text=True, capture_output=True, check=True)
         # One text for each object, without what belongs to the dump itself.
         objects = [o.splitlines() for o in done.stdout.split("--\n-- Name: ")[1:]]
-        slots = self.sql("SELECT slot_name FROM pg_replication_slots WHERE database = current_database() ORDER BY 1")
-        found = [f"slot {name}" for (name,) in slots]
-        return found + [
-            "\n".join(line for line in o if line and not line.startswith(("\\", "SET ", "--"))) for o in objects
-        ]
+        return ["\n".join(line for line in o if line and not line.startswith(("\\", "SET ", "--"))) for o in objects]
 
     def system(self, name: str = "crm", **options: Any) -> System:
         prefix = options.pop("prefix", "accord")
