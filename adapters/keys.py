@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from adapters.convert import Dialect, key_text, say
@@ -77,3 +77,14 @@ def sort_key(table: Table, key: Key) -> tuple[Any, ...]:
     """Keys in an order that people expect: numbers by value, texts by code point."""
     texts = unpack(key, len(table.key))
     return tuple(int(t) if c.kind == "int" else t for c, t in zip(table.key, texts, strict=True))
+
+
+def oldest(moves: Mapping[Key, Key], key: Key) -> Key | None:
+    """Where a chain of key changes began: 3 was 2 was 1. (A key that came back is its own origin.)"""
+    seen, before = {key}, moves.get(key)
+    while before is not None and before not in seen:
+        seen.add(before)
+        if before not in moves:
+            return before
+        before = moves[before]
+    return None

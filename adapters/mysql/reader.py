@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from adapters.convert import MYSQL
-from adapters.keys import newest, normal, params
+from adapters.keys import newest, normal, oldest, params
 from adapters.mysql.connection import Session
 from adapters.mysql.sql import chunks, literal, quote, values
 from adapters.mysql.tables import VALUE, Bound
@@ -111,7 +111,7 @@ def _log(
             log[key] = (times, was or former)
     if any(was is not None for _, was in log.values()):
         moves = {new: old for old, new in _moves(session, bound, changes)}
-        return {key: (times, _origin(moves, key)) for key, (times, _) in log.items()}
+        return {key: (times, oldest(moves, key)) for key, (times, _) in log.items()}
     return log
 
 
@@ -128,17 +128,6 @@ def moved(session: Session, bound: Bound, changes: str, keys: Sequence[Key]) -> 
     """Old key -> newest key."""
     with session.errors():
         return newest(_moves(session, bound, changes), keys)
-
-
-def _origin(moves: Mapping[Key, Key], key: Key) -> Key | None:
-    """Where a chain of key changes began: 3 was 2 was 1. (A key that came back is its own origin.)"""
-    seen, before = {key}, moves.get(key)
-    while before is not None and before not in seen:
-        seen.add(before)
-        if before not in moves:
-            return before
-        before = moves[before]
-    return None
 
 
 def scan(session: Session, bound: Bound, after: Key | None, limit: int, offset: Stamp) -> list[Reading]:

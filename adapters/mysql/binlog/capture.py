@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from adapters.keys import newest
+from adapters.keys import newest, oldest
 from adapters.mysql.binlog import cascades
 from adapters.mysql.binlog.backlog import Backlog, Position, Story, Taken, Written
 from adapters.mysql.binlog.events import Decoder, Event, Lost, Place, Stopped, Target, Watched, number_of
@@ -279,7 +279,7 @@ class Logged:
             was = None
             if story.was is not None:
                 moves = moves or {new: old for old, new in backlog.moves(bound.tag, visible)}
-                was = _origin(moves, key)
+                was = oldest(moves, key)
             same = story.was is not None and was is None
             times = dict(_times(bound, story))
             readings[key] = found._replace(times=times, reborn=story.reborn and not same, was=was)
@@ -301,17 +301,6 @@ def _times(bound: Bound, story: Story) -> Iterator[tuple[int, Stamp]]:
         at = story.times.get(bound.column(i).name, story.everything)
         if at is not None:
             yield i, at
-
-
-def _origin(moves: Mapping[Key, Key], key: Key) -> Key | None:
-    """Where a chain of key changes began: 3 was 2 was 1. (A key that came back is its own origin.)"""
-    seen, before = {key}, moves.get(key)
-    while before is not None and before not in seen:
-        seen.add(before)
-        if before not in moves:
-            return before
-        before = moves[before]
-    return None
 
 
 class Listen:
