@@ -21,7 +21,7 @@ from agent.backlog import Backlog
 from agent.casework import Bound, topological
 from agent.complete import Completeness, Told
 from agent.identity import Row
-from agent.round import Report, Round
+from agent.round import Abandoned, Report, Round
 from agent.sweep import Sweeper
 from agent.values import fitter, harmless, rounding, whole
 from agent.waiting import Waiting
@@ -168,7 +168,9 @@ class Engine:
         round = Round(self, chunk.looks)
         round.decided.meta.update(chunk.meta)
         unlinked = self._unlink(round)
-        report = round.run()
+        report = self._run(round)
+        if report is None:
+            return Report(round.number, worked=True, down=list(self.down))
         self.heard.update(round.batches)
         self.complete.take(round)
         self._unlinked([place for place in unlinked if place[0] not in self.down])
@@ -176,6 +178,14 @@ class Engine:
         due = self.sweeper.next_due()
         report.worked |= due is not None and due <= self.clock()
         return report
+
+    def _run(self, round: Round) -> Report | None:
+        """None: it was given up whole. What rode on it, a chunk of a sweep, has not passed."""
+        try:
+            return round.run()
+        except Abandoned as abandoned:
+            self.went_down(abandoned.system, abandoned.error)
+            return None
 
     def _unlink(self, round: Round) -> list[tuple[str, Crosswalk]]:
         """Crosswalk rows that speak for nobody since a system was restored go before anything else is written there."""
@@ -222,7 +232,8 @@ class Engine:
         for name in [n for n in self.order if entities is None or n in entities]:
             for system in self.entities[name].tables:
                 for looks in self.sweeper.everything(name, system):
-                    reports.append(Round(self, looks).run())
+                    report = self._run(Round(self, looks))
+                    reports += [report] if report is not None else []
         return reports + self.settle()
 
     def close(self) -> None:

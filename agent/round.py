@@ -34,7 +34,8 @@ MANY_PARENTS = 10  # levels of unknown parents fetched in one round; deeper ones
 
 
 class Abandoned(Exception):
-    """A system stopped taking part when its writes were done and their outcomes half taken in."""
+    """A system stopped taking part when its writes were done and their outcomes half taken in: nothing of the round is
+    decided or acknowledged, and all that it was to look at comes again."""
 
     def __init__(self, system: str, error: Stopped) -> None:
         super().__init__(system)
@@ -91,12 +92,9 @@ class Round:
         self.index_only: dict[str, dict[str, list[Key]]] = {}  # system -> entity -> keys changed in a first contact
 
     def run(self) -> Report:
-        """One round; whatever becomes of it, its working memory is let go at once."""
+        """One round; whatever becomes of it, its working memory is let go at once. `Abandoned`: nothing of it holds."""
         try:
             return self.path()
-        except Abandoned as abandoned:  # nothing of it is decided, and nothing acknowledged: all comes again
-            self.engine.went_down(abandoned.system, abandoned.error)
-            return Report(self.number, worked=True, down=[abandoned.system])
         finally:
             for memory in (
                 self.edits,

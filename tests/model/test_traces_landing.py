@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from config.errors import Halt, Problem, Unreachable
-from config.records import Field, Raw
+from config.records import Field, Key, Raw
 
 from .build import column
 from .conftest import MakeWorld
@@ -423,11 +423,11 @@ def test_what_waits_for_a_system_goes_on_waiting_when_others_have_no_news(world:
     assert w.all() == [5, 5]
 
 
-def race(w: World) -> None:
-    """Another agent has just created b9 in b for a1, under an identity of its own."""
+def race(w: World, key: Key = "a1") -> None:
+    """Another agent has just created b9 in b for this row of a, under an identity of its own."""
     b = w.systems["b"]
     b.load("thing", "b9", n=5, p=1)
-    b.cross |= {("thing", "a", "a1"): "f" * 32, ("thing", "b", "b9"): "f" * 32}
+    b.cross |= {("thing", "a", key): "f" * 32, ("thing", "b", "b9"): "f" * 32}
 
 
 def test_a_row_that_somebody_else_has_created_is_adopted(world: MakeWorld) -> None:
@@ -444,10 +444,15 @@ def test_a_row_that_somebody_else_has_created_is_adopted(world: MakeWorld) -> No
 
 
 def test_a_system_is_cut_off_while_its_row_is_adopted(world: MakeWorld) -> None:
-    """The round is given up whole, c's open transaction too; it all comes again, once."""
+    """The round is given up whole, c's open transaction and what a sweep had found included; all comes again, once."""
     w = world(systems="abc")
+    w.load(n=1, p=1)
     w.settle()
-    w.create("a", n=5, p=1)
+    c = w.systems["c"]
+    w.edit("c1", p=7)
+    c.log.clear()  # nobody saw that
+    w.engine.sweeper.request("thing", "c", "a test", gap=True)
+    key = w.create("a", n=5, p=1)
     b = w.systems["b"]
     begin = b.begin
 
@@ -462,10 +467,11 @@ def test_a_system_is_cut_off_while_its_row_is_adopted(world: MakeWorld) -> None:
         return transaction
 
     b.begin = cut  # type: ignore[method-assign]
-    w.during("merged", lambda: race(w))
+    w.during("merged", lambda: race(w, key))
     b.begin = begin  # type: ignore[method-assign]
-    assert list(w.engine.down) == ["b"] and w.systems["c"].rows("thing") == {}
-    w.edit("a1", n=6)
+    assert list(w.engine.down) == ["b"] and len(c.rows("thing")) == 1
+    w.edit(key, n=6)
     w.settle()
-    assert (w.column("a"), w.column("b"), w.column("c")) == ([6], [6], [6])
+    assert [sorted(w.column(s)) for s in "abc"] == [[1, 6]] * 3
+    assert w.all("p") == [7, 7, 7]
     w.still()
