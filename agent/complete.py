@@ -130,6 +130,6 @@ def stored(meta: Mapping[str, str]) -> Told:
     for entity, places in told.items():
         for system, seen in places.items():
             sweep = load(meta.get(f"sweep:{entity}:{system}"), Sweep)
-            if sweep is not None and sweep.gap:
+            if (sweep is not None and sweep.gap) or f"again:{entity}:{system}" in meta:
                 places[system] = seen._replace(at=None, assumed="", held_by=GAP)
     return told

@@ -62,13 +62,13 @@ def told(meta: Mapping[str, str], entity: str, system: str, schedule: str, now: 
     swept = load(meta.get(f"swept:{entity}:{system}"), Swept)
     since = swept.at if swept is not None else int(meta.get(f"unswept:{entity}:{system}", now))
     return {
-        "running": None if sweep is None else _running(sweep, now),
+        "running": None if sweep is None else _running(sweep, now, f"again:{entity}:{system}" in meta),
         "last": None if swept is None else _last(swept),
         "next": following(schedule, since),
     }
 
 
-def _running(sweep: Sweep, now: Stamp) -> dict[str, Any]:
+def _running(sweep: Sweep, now: Stamp, again: bool) -> dict[str, Any]:
     seconds = max(1.0, (now - sweep.begun) / 1e6) if sweep.begun else 1.0
     return {
         "reason": sweep.reason,
@@ -77,7 +77,7 @@ def _running(sweep: Sweep, now: Stamp) -> dict[str, Any]:
         "total": sweep.total,
         "found": sweep.found,
         "per_second": round(sweep.rows / seconds),
-        "gap": sweep.gap,
+        "gap": sweep.gap or again,
     }
 
 

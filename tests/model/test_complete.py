@@ -135,3 +135,23 @@ def test_before_the_first_contact_is_over_nothing_is_said(world: MakeWorld) -> N
     w.load(n=1, p=1)
     w.round()
     assert w.engine.seen() == {}
+
+
+def test_a_gap_during_a_sweep_by_the_clock_is_told_without_an_agent_too(world: MakeWorld) -> None:
+    """What stands in the state when the agent dies is not taken for complete."""
+    w = loaded(world)
+    later(w)
+    w.edit("a1", p=3)
+    w.settle_now()
+    w.engine.sweeper.request("thing", "b", "by the clock")
+    w.round()
+    w.engine.sweeper.request("thing", "b", "a test", gap=True)
+    names = ("complete", "sweep:thing:b", "again:thing:b")
+    meta = {name: text for name in names if (text := w.state.get(name)) is not None}
+    assert "complete" in meta
+    assert (stored(meta)["thing"]["b"].at, stored(meta)["thing"]["b"].held_by) == (None, GAP)
+    assert (seen(w).at, seen(w).held_by) == (None, GAP)
+    w.settle()
+    later(w)
+    w.round()
+    assert seen(w).at is not None
