@@ -137,9 +137,13 @@ def is_quiet(case: Case, wanted_in: Sequence[str]) -> bool:
             return False
         if reading.raws != image.raws or image.stamps != version.stamps or image.values != version.values:
             return False
-    # What waits for a system that could not be read goes on waiting, also when the others have no news (I5).
+    # What waits for a system that could not be read, or follows from a row that is gone there, goes on waiting, also
+    # when the others have no news (I5).
     absent = record.links.keys() - case.readings.keys() if len(case.readings) < len(record.links) else ()
-    return not any(system in record.images and record.images[system].values != version.values for system in absent)
+    return not any(
+        not record.links[system].settled or (system in record.images and record.images[system].values != version.values)
+        for system in absent
+    )
 
 
 def ref_keys(bound: Bound, reading: Reading, image: Image | None) -> list[tuple[str, Key]]:

@@ -423,6 +423,27 @@ def test_what_waits_for_a_system_goes_on_waiting_when_others_have_no_news(world:
     assert w.all() == [5, 5]
 
 
+def test_a_delete_that_waits_for_a_system_outlasts_the_other_ones_absence(world: MakeWorld) -> None:
+    """b1 is deleted while a is down, so the delete waits for a; when a is back, b is down: nothing is new in a, and the
+    delete goes on waiting or is carried out, but is not forgotten (I5)."""
+    w = world(delete={"a": "propagate", "b": "propagate"})
+    w.load(n=1, p=1)
+    w.settle()
+    a, b = w.systems["a"], w.systems["b"]
+    a.down = True
+    w.delete("b1")
+    w.round()
+    a.down, b.down = False, True
+    w.now += 60 * SECOND
+    w.round()
+    w.settle()
+    b.down = False
+    w.now += 600 * SECOND
+    w.settle()
+    assert w.row("a1") is None and w.row("b1") is None
+    w.still()
+
+
 def race(w: World, key: Key = "a1") -> None:
     """Another agent has just created b9 in b for this row of a, under an identity of its own."""
     b = w.systems["b"]
