@@ -159,7 +159,7 @@ def json_value(value: Value) -> str | int | bool | None:
         return format(value, "f")
     if isinstance(value, bytes):
         return value.hex()
-    return value
+    return str(value) if isinstance(value, str) else value  # a spelling (`config.formats`) is for the columns only
 
 
 def show(value: Value, width: int = 0) -> str:

@@ -23,7 +23,15 @@ DECIMAL, DATE, WIDE = 1, 2, 3  # extension codes; they are in files: never reuse
 _PLAIN = {str, int, bool, type(None), bytes, float}  # types that need no look at each value
 Places = bytes | tuple[int, ...]  # by field: which of the distinct items; a byte each where that is enough
 
-_encode = Encoder().encode
+
+def _plain_text(item: object) -> str:
+    """A text that knows more than its letters (`config.formats.Spelled`): the letters are what is kept."""
+    if isinstance(item, str):
+        return str(item)
+    raise TypeError(f"{type(item).__name__} is no canonical value")
+
+
+_encode = Encoder(enc_hook=_plain_text).encode
 
 
 def _extension(code: int, data: memoryview) -> Value:
