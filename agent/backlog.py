@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
+from adapters.trail import size as size_of
 from config.errors import Halt
 from config.records import Stamp
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 SECOND = 1_000_000
 EVERY = 10 * SECOND  # between two looks
 FOREIGN = ("another-database", "restored")  # codes of halts: nothing is touched there
-UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
 class Backlog:
@@ -60,13 +60,15 @@ class Backlog:
         if system not in self._warned:
             self._warned.add(system)
             self.engine.notes.append(
-                f"{system}: changes that wait there take {told(size)}. Past {told(self.limit)} (`max_backlog`) they "
-                "are let go of, and all rows are compared instead."
+                f"{system}: changes that wait there take {size_of(size)}. Past {size_of(self.limit)} (`max_backlog`) "
+                "they are let go of, and all rows are compared instead."
             )
 
     def _let_go(self, system: str, size: int) -> None:
         engine = self.engine
-        why = f"changes that waited in {system} took {told(size)}, more than {told(self.limit)}, and were let go of"
+        why = (
+            f"changes that waited in {system} took {size_of(size)}, more than {size_of(self.limit)}, and were let go of"
+        )
         for name, entity in engine.entities.items():
             if system in entity.tables and entity.tables[system].capture != "watermark":
                 engine.sweeper.request(name, system, why, gap=True)
@@ -74,11 +76,3 @@ class Backlog:
         self._failed(failed)
         if done.get(system):
             engine.notes.append(f"{system}: {why}. All rows are compared instead.")
-
-
-def told(size: int) -> str:
-    """`1.5 GB`."""
-    amount, unit = float(size), 0
-    while amount >= 1000 and unit < len(UNITS) - 1:
-        amount, unit = amount / 1000, unit + 1
-    return f"{amount:.3g} {UNITS[unit]}"

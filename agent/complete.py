@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from agent import contact
 from agent.sweeping import Sweep, load
 from config.errors import Transient
-from config.records import Batch, Stamp
+from config.records import Batch, Complete, Stamp
 
 if TYPE_CHECKING:
     from agent.engine import Engine
@@ -82,18 +82,20 @@ class Completeness:
 
     def _seen(self, entity: str, system: str, batch: Batch, now: Stamp) -> Seen | None:
         """What this batch tells; None: nothing, it stays as it was."""
-        found = batch.complete.get(entity)
-        if found is not None:
+        capture, found = self.engine.entities[entity].tables[system].capture, batch.complete.get(entity)
+        if found is not None and capture == "watermark":
             return Seen(found.at, found.assumed, found.held_by, now)
         before = self._known.get((entity, system))
-        if batch.more:
-            return Seen(before.at if before else None, "", MORE, now)
+        if found is None and batch.more:
+            found = Complete(None, held_by=MORE)
+        if found is None and capture == "trigger":
+            found = Complete(now)
         looked = self.engine.watch.looked.get(system)
-        if self.engine.entities[entity].tables[system].capture != "trigger" or looked is None:
+        if found is None or looked is None or self.engine.watch.is_blind(entity, system):
             return None
-        if self.engine.watch.is_blind(entity, system):
-            return None
-        return Seen(min(now, looked), "", "", now)  # as long as the triggers were last seen in their place
+        at = found.at if found.at is not None else before.at if before else None
+        # No later than what it relies on (triggers, a publication) was last seen in its place.
+        return Seen(None if at is None else min(at, looked), found.assumed, found.held_by, now)
 
     def _is_gap(self, entity: str, system: str) -> bool:
         sweep = self.engine.sweeper.waiting.get((entity, system))

@@ -53,7 +53,7 @@ class Change(NamedTuple):
 class Complete(NamedTuple):
     """Up to when a capture has missed nothing: all that was changed earlier, as its stamp says, has been handed out."""
 
-    at: Stamp
+    at: Stamp | None  # None: not known yet
     assumed: str = ""  # what it rests on where it cannot be proved, and what to do about it
     held_by: str = ""  # what keeps it from being later: `session 4711 of shop, open for 42 s`
 
@@ -63,7 +63,7 @@ class Batch(NamedTuple):
 
     `position` is opaque and goes back to the same capture: stored by the state with the round, then acknowledged.
     `more` says that the source has further changes waiting now.
-    `complete` by entity, where a capture can say it; a change log without more to give is complete up to this call.
+    `complete` by entity, where a capture can say it; triggers without more to give are complete up to this call.
     `emptied`: entities of whose table rows went without a change of their own (TRUNCATE): which, a sweep finds.
     `gaps`: entity -> why changes of it may have been missed: a sweep finds them.
     """

@@ -184,7 +184,7 @@ class MariaSystem:
         log = capture.dump(ids or held)
         position = watermark.pack(watermark.Places(log, polled.marks, read.noted))
         more = more or polled.more
-        return Batch(found + polled.changes, position, more, polled.complete, gaps=read.gaps)
+        return Batch(found + polled.changes, position, more, {**polled.complete, **read.complete}, gaps=read.gaps)
 
     @contextmanager
     def _polling(self) -> Iterator[None]:

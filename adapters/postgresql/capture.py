@@ -10,7 +10,7 @@ from adapters.polled import Tables
 from adapters.postgresql import horizon
 from adapters.postgresql.bound import Bound
 from adapters.postgresql.log import Log, Range
-from adapters.postgresql.logical.capture import Logged
+from adapters.postgresql.logical.capture import Found, Logged
 from adapters.postgresql.session import Session
 from adapters.postgresql.watermark import Polled
 from adapters.watermark import Places
@@ -34,21 +34,19 @@ class Capture:
         changes: list[Change] = []
         emptied: list[str] = []
         places = watermark.unpack(position)
-        noted, stream, more, further = b"", b"", False, False
+        noted, more, read = b"", False, Found([], [], b"", False, {})
         if self._by_tag:
             changes, emptied, ids, log, more = self._log.changes(self._by_tag, self._tables.rest(limit))
             noted = _pack(ids, log) if ids else b""
         if self._logs:
-            some, cut, stream, further = self._logs.changes(
-                places.stream, max(1, self._tables.rest(limit) - len(changes))
-            )
-            changes, emptied = changes + some, emptied + cut
+            read = self._logs.changes(places.stream, max(1, self._tables.rest(limit) - len(changes)), offset)
+            changes, emptied = changes + read.changes, emptied + read.emptied
         polled = self._tables.changes(
             places.marks, lambda _: horizon.look(self._session), max(0, limit - len(changes)), offset
         )
-        behind = watermark.pack(Places(noted, polled.marks, stream))
-        more = more or further or polled.more
-        return Batch(changes + polled.changes, behind, more, polled.complete, emptied)
+        behind = watermark.pack(Places(noted, polled.marks, read.noted))
+        more = more or read.more or polled.more
+        return Batch(changes + polled.changes, behind, more, {**polled.complete, **read.complete}, emptied)
 
     def acknowledge(self, position: bytes | None) -> None:
         places = watermark.unpack(position)

@@ -126,3 +126,27 @@ def test_what_nobody_has_looked_at_is_not_complete(world: World) -> None:
     assert "not complete in crm, held back by a sweep that looks for what may have been missed" in text
     world.stop()
     assert "not complete in crm" in world.accord("status").out
+
+
+def test_what_is_read_from_the_log(tmp_path: Path, postgres: PostgresServer, mariadb: MariaServer) -> None:
+    """As long as it is looked at, it is complete up to now; what is captured no more is not complete."""
+    with World(tmp_path, {"crm": postgres, "erp": mariadb}, "log") as world:
+        world.edit("accord.toml", "batch = 40\n", 'batch = 40\n\n[sweep]\nblind = "1h"\nrows_per_second = 1\n')
+        world.fill(3, 0)
+        world.accord("prepare", exits=DONE)
+        world.accord("run", "--once", exits=DONE)
+        world.start()
+        world["crm"].sql("UPDATE customer SET crm_phone = 'edited'")
+        world.agrees()
+        edited = time.time()
+        for system in ("crm", "erp"):
+
+            def now(system: str = system) -> bool:
+                found = told(world, system=system)
+                return bool(found["at"]) and moment(found["at"]) > edited and found["held_by"] is None
+
+            world.until(f"complete in {system}", now)
+        assert re.search(r"complete in erp up to \S+ \S+ UTC\n", world.accord("status", exits=DONE).out)
+        world["crm"].sql("DROP PUBLICATION accord_log")
+        world.until("not complete", lambda: "not complete in crm" in world.accord("status").out)
+        world.stop()

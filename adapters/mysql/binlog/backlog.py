@@ -38,6 +38,7 @@ class Taken(NamedTuple):
     gaps: dict[str, str]
     position: Position | None  # behind the last transaction that was taken whole; None: it stays
     more: bool
+    place: Place  # all before it has been taken
 
 
 @dataclass(slots=True)
@@ -155,8 +156,9 @@ class Backlog:
             while len(self._passed) > KEPT:
                 self._forget(self._passed.popleft())
             more = bool(self._ahead) and self._ahead[0].txn.start < visible
+            place = self._ahead[0].txn.start if self._ahead else self.reached
             self._change.notify_all()
-        return Taken(changes, gaps, position, more)
+        return Taken(changes, gaps, position, more, place)
 
     def is_waiting(self) -> bool:
         """Is there something to hand out? May be asked by any thread."""

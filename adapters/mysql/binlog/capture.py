@@ -25,9 +25,10 @@ from adapters.mysql.connection import Session
 from adapters.mysql.objects import Names
 from adapters.mysql.sql import literal
 from adapters.mysql.tables import Bound
+from adapters.trail import Trail
 from adapters.waking import Ask, Wait
 from config.errors import AccordError, Halt, Problem, Transient
-from config.records import Change, Key, Op, Reading, Stamp
+from config.records import Change, Complete, Key, Op, Reading, Stamp
 
 OPS = {"I": Op.INSERT, "U": Op.UPDATE, "D": Op.DELETE}
 CATCH_UP = 0.05  # seconds that a call waits for what is committed already and has not come yet
@@ -46,6 +47,7 @@ class Found(NamedTuple):
     noted: bytes
     more: bool
     gaps: dict[str, str]  # by entity
+    complete: Mapping[str, Complete] = {}
 
 
 class Logged:
@@ -65,6 +67,7 @@ class Logged:
         self._halted = True  # a person has acted since: there was a start
         self._lost = ""  # why the log behind the position cannot be had any more
         self._missed = ""  # the same, where it goes on behind a gap that nobody has been told of
+        self._trail: Trail[Place] = Trail()
         self._ours: dict[tuple[str, int, int], Written] = {}
 
     def __bool__(self) -> bool:
@@ -89,7 +92,9 @@ class Logged:
             missed, self._missed, self._given = self._missed, "", self._begun
             assert self._given is not None
             return Found([], _dump(self._given), True, dict.fromkeys((b.table.entity for b in self._bounds), missed))
+        asked = time.time_ns() // 1000
         visible = self._visible()
+        self._trail.mark(asked, visible)
         whole = backlog.wait(visible, CATCH_UP)
         taken = backlog.take(limit, visible)
         if not taken.changes and not taken.gaps and backlog.error is not None:
@@ -98,7 +103,13 @@ class Logged:
         changes, gaps = self._entities(taken)
         self._owed = self._owed or bool(changes)
         self._given = self._next(at, taken.position, bool(changes or gaps))
-        return Found(changes, _dump(self._given), taken.more or not whole, gaps)
+        return Found(changes, _dump(self._given), taken.more or not whole, gaps, self._complete(taken))
+
+    def _complete(self, taken: Taken) -> dict[str, Complete]:
+        """The log's own seconds tell nothing: they are of statements, not of commits."""
+        held = "changed rows that wait to be looked at" if taken.more else "binary log that is not read yet"
+        found = self._trail.complete(lambda place: place <= taken.place, None, held)
+        return {bound.table.entity: found for bound in self._bounds}
 
     def _entities(self, taken: Taken) -> tuple[list[Change], dict[str, str]]:
         changes = [
@@ -144,6 +155,7 @@ class Logged:
         lost, self._lost = self._lost or self._whose(begin), ""
         if lost:
             begin = self._now()
+            self._trail = Trail()
         if at is None or lost:
             self._begun = begin
         self._start(begin)

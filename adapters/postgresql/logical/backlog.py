@@ -79,6 +79,7 @@ class Taken(NamedTuple):
     more: bool
     emptied: list[str]  # tables
     echoes: bool  # were there any of our own
+    unseen: bool  # the next one cannot be seen by others yet
 
 
 class Story(NamedTuple):
@@ -179,6 +180,16 @@ class Backlog:
             self._call()
             self._call = None
 
+    @property
+    def waiting(self) -> int:
+        """Rows that nobody has asked for yet."""
+        return self._waiting
+
+    @property
+    def coming(self) -> bool:
+        """Is a transaction in the middle of being read?"""
+        return self._txn is not None
+
     # --- the agent's side --------------------------------------------------------------------------------------------
 
     def expect(self, xid: int, written: Iterable[Tagged]) -> None:
@@ -240,10 +251,11 @@ class Backlog:
             seen: set[Tagged] = set()
             lsn: int | None = None
             emptied: list[str] = []
-            echoes = False
+            echoes = unseen = False
             while self._items:
                 item = self._items[0]
                 if isinstance(item, Event) and not snapshot.sees(item.txn.xid):
+                    unseen = True
                     break
                 if isinstance(item, Border):
                     lsn = item.lsn
@@ -262,7 +274,7 @@ class Backlog:
                     self._waiting -= 1
             if not self._items and self._txn is None:
                 lsn = self.received
-            return Taken(events, lsn, self._any(), emptied, echoes)
+            return Taken(events, lsn, self._any(), emptied, echoes, unseen)
 
     def forget(self) -> None:
         """What was taken is dealt with."""

@@ -23,8 +23,9 @@ from adapters.postgresql.logical.slot import Slots
 from adapters.postgresql.logical.stream import Stream
 from adapters.postgresql.objects import watched
 from adapters.postgresql.session import Session
+from adapters.trail import Trail, size
 from config.errors import Problem, Transient
-from config.records import Change, Key, Op, Raw, Reading, Stamp
+from config.records import Change, Complete, Key, Op, Raw, Reading, Stamp
 
 CATCH_UP = 0.05  # seconds that a call waits for what is committed already and has not come yet
 TIMES = 0.02  # seconds that a reading waits for the times of what it sees
@@ -43,6 +44,16 @@ class Noted(NamedTuple):
 
     slot: str
     lsn: int
+
+
+class Found(NamedTuple):
+    """What one call of `changes` gives."""
+
+    changes: list[Change]
+    emptied: list[str]  # entities whose tables were emptied
+    noted: bytes  # the position behind
+    more: bool
+    complete: dict[str, Complete]  # by entity
 
 
 class End(NamedTuple):
@@ -68,6 +79,8 @@ class Logged:
         self._owed = False  # it had changes, and is not acknowledged yet
         self._passed = 0  # all up to here has been taken from the backlog
         self._at = 0.0  # when a position was given last
+        self._trail: Trail[int] = Trail()
+        self._committed: Stamp | None = None  # when the last that was handed out was committed, by the server's clock
 
     def __bool__(self) -> bool:
         return bool(self._groups)
@@ -79,13 +92,15 @@ class Logged:
         if self._groups:
             self._follow(_load(noted))
 
-    def changes(self, noted: bytes, limit: int) -> tuple[list[Change], list[str], bytes, bool]:
-        """What was changed, the entities whose tables were emptied, the position behind, and whether more waits."""
+    def changes(self, noted: bytes, limit: int, offset: Stamp) -> Found:
+        """`offset`: the server's clock minus the agent's."""
         at = _load(noted)
         backlog = self._follow(at)
         if backlog is None:
-            return [], [], noted, False
-        target = int(self._session.query(f"SELECT {NOW}")[0][0])
+            return Found([], [], noted, False, {})
+        asked = time.time_ns() // 1000
+        target, written = self._session.query(f"SELECT {NOW}, {WRITTEN}")[0]
+        self._trail.mark(asked, written)
         whole = backlog.wait(target, CATCH_UP, limit)
         taken = self._visible(backlog, limit)
         if not taken.events and not taken.emptied:
@@ -99,7 +114,29 @@ class Logged:
         emptied = [bound.entity for tag in taken.emptied for bound in self._groups.get(tag, ())]
         self._owed = self._owed or bool(changes or emptied)
         self._given = self._next(at, bool(changes or emptied) or taken.echoes)
-        return list(changes.values()), emptied, _dump(self._given), taken.more or not whole
+        more = taken.more or not whole
+        complete = self._complete(backlog, taken, target, written, offset)
+        return Found(list(changes.values()), emptied, _dump(self._given), more, complete)
+
+    def _complete(
+        self, backlog: Backlog, taken: Taken, target: int, written: int, offset: Stamp
+    ) -> dict[str, Complete]:
+        """`target`, `written`: the end of the log, on the disk and in all."""
+        if taken.events:
+            self._committed = taken.events[-1].txn.at
+        if taken.unseen:
+            held = "a commit that others cannot see yet"
+        elif taken.more:
+            held = f"{backlog.waiting} changed rows that wait to be looked at"
+        elif backlog.coming:
+            held = "a large transaction that is being read from the log"
+        elif has_come(backlog.received, target):
+            held = "what the server has not written to its disk yet"
+        else:
+            held = f"{size(written - backlog.received)} of the server's log that wait to be read"
+        committed = None if self._committed is None else self._committed - offset
+        found = self._trail.complete(lambda lsn: has_come(self._passed, lsn), committed, held)
+        return {bound.entity: found for group in self._groups.values() for bound in group}
 
     def _visible(self, backlog: Backlog, limit: int) -> Taken:
         """What waits and can be seen by now. A commit stands in the log some moments before that."""
@@ -149,7 +186,7 @@ class Logged:
 
     def _start(self, slot: str, start: int) -> None:
         if slot != self._slot:  # perhaps of a server that counts its transactions from an earlier moment (failover)
-            self._own = {}
+            self._own, self._trail, self._committed = {}, Trail(), None
         backlog = Backlog(start, self._own)
         timeout = self._session.query("SELECT setting::int FROM pg_settings WHERE name = 'wal_sender_timeout'")[0][0]
         self._slot, self._owed = slot, False
