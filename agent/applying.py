@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from adapters.ports import System, Transaction
 from agent.casework import Bound, Case
-from agent.values import loss
+from agent.roads import refusal
 from config.records import (
     Crosswalk,
     Entity,
@@ -22,6 +22,7 @@ from config.records import (
     Key,
     Landing,
     Outcome,
+    Reading,
     Value,
     Write,
     WriteKind,
@@ -78,11 +79,11 @@ class Encoder(NamedTuple):
 def unfit(bound: Bound, values: Mapping[int, Value]) -> tuple[int, str] | None:
     """The first value that this system cannot hold whole and may not cut: (field, why)."""
     for i, value in values.items():
-        hold = bound.whole[i]
-        if hold is not None and value is not None and hold(value) != value:
-            column = bound.table.columns[i]
-            assert column is not None
-            return i, loss(column, value) or f"{value!r} does not fit into {column.name} ({column.native})"
+        column, road, hold = bound.table.columns[i], bound.table.road(i), bound.whole[i]
+        if (road is None and (hold is None or value is None or hold(value) == value)) or column is None:
+            continue
+        if i not in bound.refs and (why := refusal(column, road, hold, value)) is not None:
+            return i, why
     return None
 
 
@@ -90,21 +91,31 @@ def encode(encoder: Encoder, intent: Intent) -> Write:
     """The write of one intent, whose parents all have a key here."""
     bound, case = encoder.bound, intent.case
     system = bound.table.system
+    reading = case.readings.get(system)
     values: dict[int, Value] = {}
     for i, value in intent.values.items():
         parent = bound.refs.get(i)
         if parent is not None and value is not None:
             values[i] = encoder.parents(parent, str(value))
         else:
-            f = bound.fits[i]
-            values[i] = value if f is None or value is None else f(value)
+            f, road = bound.fits[i], bound.table.road(i)
+            fitted = value if f is None or value is None else f(value)
+            values[i] = fitted if road is None else road.write(fitted, held(bound, i, reading))
     record = case.record
-    reading = case.readings.get(system)
     links = tuple((s, link.key) for s, link in record.links.items() if link.existence == "live" or s == system)
     if intent.kind is WriteKind.INSERT:
         guard = tuple(rule for rule in encoder.entity.match if all(values.get(i) is not None for i in rule))
         return Write(intent.kind, record.gid, None, values, None, links, guard)
     return Write(intent.kind, record.gid, record.links[system].key, values, reading.raws if reading else None, links)
+
+
+def held(bound: Bound, i: int, reading: Reading | None) -> Value:
+    """What the column holds now, before its road; None where that cannot be told, or for a new row."""
+    decode, raw = bound.plain[i], reading.raws[i] if reading is not None else None
+    try:
+        return None if decode is None or raw is None else decode(raw)
+    except ValueError:
+        return None
 
 
 def apply(

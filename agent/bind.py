@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 from adapters.ports import System
+from agent import roads
 from config.errors import Problem
 from config.model import Config, DefaultOptions, EntityConfig, FieldConfig, TableConfig
 from config.records import Column, Entity, Field, Table, TableInfo, Value
@@ -168,6 +169,9 @@ class _Binder:
         if any(c is None for c in columns.values()):
             return None
         known = {s: c for s, c in columns.items() if c is not None}
+        unsuited = [s for s, c in known.items() if not self.spelled(f, s, c)]
+        if unsuited:
+            return None
         type_ = "ref" if f.ref else self.declared(f, known) if f.type else self.settled(f, known)
         if type_ is None or (f.ref and not self.ref(f, known)):
             return None
@@ -192,9 +196,47 @@ class _Binder:
             column = None
         return column
 
+    def spelled(self, f: FieldConfig, system: str, column: Column) -> bool:
+        """A map or format must suit the column, and every word of the other maps must have a value here."""
+        map, formats, at = f.maps.get(system, ()), f.formats.get(system, ()), ("fields", f.name, system)
+        if (map or formats) and column.kind in ("bytes", "time"):
+            message = f"{column.name} ({column.native}) can have neither a map nor a format."
+            self.problem(at, "spelling", message, system=system, field=f.name)
+            return False
+        if formats and not map and column.kind != "text":
+            message = f"a format is a way of spelling text, and {column.name} is {column.native}."
+            hint = "Give the format in the places that hold text: { column = …, format = … }."
+            self.problem(at, "format-column", message, hint, system=system, field=f.name)
+            return False
+        bad = [held for held, _ in map if held not in ("", roads.REST) and not roads.holds(column, held)]
+        for held in bad:
+            message = f"{column.name} ({column.native}) cannot hold {held!r}."
+            self.problem((*at, "map", held), "map-value", message, system=system, field=f.name)
+        return not bad and self.complete_map(f, system, column)
+
+    def complete_map(self, f: FieldConfig, system: str, column: Column) -> bool:
+        table = self.entity.systems[system]
+        if system not in f.maps or not table.write or f.owner == system:
+            return True
+        words, missing = roads.Words(column, f.maps[system]), []
+        for other, map in f.maps.items():
+            missing += [w for held, w in map if other != system and w not in ("", roads.REST) and not words.has(w)]
+        if missing:
+            shown = ", ".join(f"{w!r}" for w in dict.fromkeys(missing))
+            message = f"no value of {column.name} stands for {shown}, which another system's map gives."
+            hint = f"Add it to the map of {system}, or let {system} own the field."
+            self.problem(
+                ("fields", f.name, system, "map"), "map-incomplete", message, hint, system=system, field=f.name
+            )
+        return not missing
+
     def declared(self, f: FieldConfig, columns: Mapping[str, Column]) -> str | None:
         assert f.type is not None
-        bad = {s: c for s, c in columns.items() if c.kind not in CONVERTS[f.type]}
+        bad = {
+            s: c
+            for s, c in columns.items()
+            if s not in f.maps and s not in f.formats and c.kind not in CONVERTS[f.type]
+        }
         for s, c in bad.items():
             message = f"{c.name} in {s} ({c.native}) cannot hold a value of type {f.type}."
             self.problem(("fields", f.name, "type"), "type", message, field=f.name, system=s)
@@ -202,7 +244,8 @@ class _Binder:
 
     def settled(self, f: FieldConfig, columns: Mapping[str, Column]) -> str | None:
         """The one type that the columns have in common; where they have none, a person must say it."""
-        kinds = {CANONICAL.get(c.kind, c.kind) for c in columns.values()}
+        kinds = {roads.gives(c, f.maps.get(s, ()), f.formats.get(s, ())) for s, c in columns.items()}
+        kinds = {CANONICAL.get(kind, kind) for kind in kinds}
         if len(kinds) == 1:
             return kinds.pop()
         if kinds <= {"int", "decimal"}:
@@ -258,16 +301,23 @@ class _Binder:
         if len(self.out.problems) > before:
             return None
         fields, policy = self.entity.fields, self.entity.delete.get(system, "review")
+        columns = tuple(
+            info.columns[fields[f.name].places[system]] if system in fields[f.name].places else None for f in specs
+        )
+        ways = tuple(
+            None
+            if c is None
+            else roads.road(c, f.type, fields[f.name].maps.get(system, ()), fields[f.name].formats.get(system, ()))
+            for c, f in zip(columns, specs, strict=True)
+        )
         table = Table(
             entity=self.entity.name,
             system=system,
             schema=t.schema_name,
             name=t.table,
             key=key,
-            columns=tuple(
-                info.columns[fields[f.name].places[system]] if system in fields[f.name].places else None for f in specs
-            ),
-            types=tuple(f.type for f in specs),
+            columns=columns,
+            types=tuple(f.type if way is None else way.type for f, way in zip(specs, ways, strict=True)),
             info=info,
             new_key=new_key,
             modified=modified,
@@ -281,6 +331,7 @@ class _Binder:
             write=t.write,
             timezone=self.config.systems[system].timezone,
             creates=t.write and self.entity.create.get(system, True),
+            roads=ways if any(ways) else (),
             deletes=t.write and (policy == "propagate" or (policy == "review" and not t.archive)),
         )
         self.warn_unfilled(table)

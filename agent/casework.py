@@ -35,6 +35,7 @@ class Bound(NamedTuple):
     refs: Mapping[int, str]  # field index -> parent entity
     stale_window: int
     whole: tuple[Fit | None, ...] = ()  # of fields that this system may not cut
+    plain: tuple[Decoder | None, ...] = ()  # as `decoders`, before the road: what the column itself holds
     given: frozenset[int] = frozenset()  # fields whose column gets a constant on insert: an empty value gives way
 
     def decode(self, i: int, raw: Raw) -> Value:

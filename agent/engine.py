@@ -21,9 +21,9 @@ from agent.backlog import Backlog
 from agent.casework import Bound, topological
 from agent.complete import Completeness, Told
 from agent.identity import Row
+from agent.roads import ways
 from agent.round import Abandoned, Report, Round
 from agent.sweep import Sweeper
-from agent.values import fitter, harmless, rounding, whole
 from agent.waiting import Waiting
 from agent.watch import Watch
 from config.errors import Halt, Problem, Taken, Transient
@@ -131,15 +131,13 @@ class Engine:
     def _bind(self, entity: Entity, system: str) -> Bound:
         table = entity.tables[system]
         places = tuple(i for i, c in enumerate(table.columns) if c is not None)
-        pairs = list(zip(table.columns, entity.fields, strict=True))
-        fits = tuple(None if c is None or f.ref else fitter(c) if system in f.lossy else harmless(c) for c, f in pairs)
-        strict = tuple(None if c is None or f.ref or system in f.lossy else whole(c) for c, f in pairs)
+        way = ways(entity, table, self.systems[system])
         refs = {i: ref for i in places if (ref := entity.fields[i].ref) is not None}
         window = self.options.stale_windows.get(system, 0)
-        plain = self.systems[system].decoders(entity.name)
-        decoders = tuple(rounding(d, spec.scale) for d, spec in zip(plain, entity.fields, strict=True))
         given = frozenset(i for i in places if (c := table.columns[i]) is not None and c.name in table.insert)
-        return Bound(table, self.ranks[system], decoders, fits, places, refs, window, strict, given)
+        return Bound(
+            table, self.ranks[system], way.decoders, way.fits, places, refs, window, way.whole, way.plain, given
+        )
 
     # --- running ----------------------------------------------------------------------------------------------------
 

@@ -11,8 +11,9 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from adapters.ports import Decoder, System
-from agent.values import Fit, fitter, harmless, rounding
-from config.records import Column, Entity, Field, Gid, Key, Reading, Table, Value
+from agent.roads import ways
+from agent.values import Fit
+from config.records import Entity, Gid, Key, Reading, Table, Value
 from state.ports import State
 
 
@@ -57,20 +58,10 @@ def places(entity: Entity, systems: Mapping[str, System]) -> dict[str, Place]:
 
 
 def _place(entity: Entity, table: Table, system: System) -> Place:
-    pairs = list(zip(table.columns, entity.fields, strict=True))
-    plain = system.decoders(entity.name)
-    return Place(
-        table,
-        tuple(rounding(decoder, spec.scale) for decoder, spec in zip(plain, entity.fields, strict=True)),
-        tuple(_fit(column, spec, table.system) for column, spec in pairs),
-        {i: spec.ref for i, (column, spec) in enumerate(pairs) if column is not None and spec.ref is not None},
-    )
-
-
-def _fit(column: Column | None, spec: Field, system: str) -> Fit | None:
-    if column is None or spec.ref:
-        return None
-    return fitter(column) if system in spec.lossy else harmless(column)
+    way = ways(entity, table, system)
+    pairs = enumerate(zip(table.columns, entity.fields, strict=True))
+    refs = {i: spec.ref for i, (column, spec) in pairs if column is not None and spec.ref is not None}
+    return Place(table, way.decoders, way.fits, refs)
 
 
 def alike(i: int, one: Place, a: Held, other: Place, b: Held) -> bool:

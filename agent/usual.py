@@ -86,7 +86,7 @@ def lanes(entity: Entity, bounds: Mapping[str, Bound]) -> dict[str, Lane]:
         if i not in matched
         and spec.ref is None
         and spec.conflict != "sum"
-        and all(b.fits[i] is None for b in bounds.values())
+        and all(b.fits[i] is None and b.table.road(i) is None for b in bounds.values())
     ]
     found = {}
     for source in bounds:

@@ -15,7 +15,7 @@ from agent import identity
 from agent.casework import BURIED, Case, UnknownParent
 from agent.identity import Hashes, Index, Row, Verdict
 from agent.merge import review_id
-from config.records import Crosswalk, Entity, Gid, Key, Op, Reading, Value
+from config.records import Crosswalk, Entity, Gid, Key, Op, Reading, Table, Value
 from state.ports import Journal, Link, Record, Review
 
 if TYPE_CHECKING:
@@ -282,9 +282,11 @@ class Finder:
             if not asked:
                 continue
             jobs = {
-                s: partial(round.engine.systems[s].find, name, fields, asked)
+                s: partial(round.engine.systems[s].find, name, fields, spelled)
                 for s, table in self.entity.tables.items()
-                if s in round.up and all(table.columns[i] is not None for i in fields)
+                if s in round.up
+                and all(table.columns[i] is not None for i in fields)
+                and (spelled := as_stored(table, fields, asked))
             }
             for system, answers in round.ask(jobs).items():
                 keys = {k for keys in answers for k in keys if Row(system, k) not in known}
@@ -411,6 +413,18 @@ class Finder:
 
     def item_id(self, row: Row) -> str:
         return review_id("identity", self.entity.name, row.system, row.key)
+
+
+def as_stored(table: Table, fields: Sequence[int], asked: Sequence[Sequence[Value]]) -> list[list[Value]]:
+    """Canonical values as the columns of this table hold them; those that cannot stand there are left out."""
+    roads = [table.road(i) for i in fields]
+    out = []
+    for values in asked:
+        try:
+            out.append([v if r is None else r.write(v, None) for r, v in zip(roads, values, strict=True)])
+        except ValueError:
+            continue
+    return out
 
 
 def index_readings(round: Round) -> None:

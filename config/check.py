@@ -7,7 +7,7 @@ from typing import Any
 from config.draft import Draft, EntityDraft, FieldDraft, Part, Path, places
 from config.model import SystemOptions, TableOptions
 from config.urls import DIALECTS, LOGGED
-from config.values import suggestion
+from config.words import suggestion
 
 NUMBERS = ("int", "decimal")
 
@@ -170,6 +170,13 @@ def check_holder(draft: Draft, entity: EntityDraft, field: FieldDraft, system: s
 def check_type(draft: Draft, entity: EntityDraft, field: FieldDraft, at: Path) -> None:
     """Counters are numbers without an owner; a reference has the type of the key it holds."""
     kind, ref, own = field.part.get("type"), field.part.get("ref"), field.part.get("conflict")
+    spelled = next((s for s, place in field.spelled.items() if place.map or place.format), None)
+    if ref and (spelled or field.part.get("format")):
+        message = "a reference holds a key, which has neither a map nor a format."
+        draft.wrong((*at, spelled) if spelled else (*at, "format"), "ref-format", message, "Remove it.")
+    if own == "sum" and (spelled or field.part.get("format")):
+        message = '"sum" adds numbers, and what has a map or a format is none.'
+        draft.wrong((*at, "conflict"), "not-a-number", message, "Choose another rule, or remove the map or format.")
     if ref and kind:
         draft.wrong((*at, "type"), "ref-type", "a reference has the type of the key that it holds.", "Remove type.")
     conflict = own or (entity.part.get("conflict") if field.part.sound("conflict") else None)

@@ -28,7 +28,8 @@ from config.model import (
     locate,
     problem_at,
 )
-from config.values import Form, nearest, shown, suggestion
+from config.values import Form, Place
+from config.words import nearest, shown, suggestion
 
 T = TypeVar("T", bound=Options)
 Path = tuple[str, ...]
@@ -46,8 +47,8 @@ def keys(model: type[Options]) -> dict[str, str]:
 # Words of the mapping language that have a meaning beside the names of systems and fields. Those of the second line
 # mean nothing yet: a configuration that is valid now must stay valid when they do.
 RESERVED = {
-    *keys(EntityOptions), *keys(TableOptions), *keys(FieldOptions), "fields", "column",
-    "format", "from", "lookup", "map", "only", "part_of", "satellites", "to", "where",
+    *keys(EntityOptions), *keys(TableOptions), *keys(FieldOptions), "fields", "column", "map",
+    "from", "lookup", "only", "part_of", "satellites", "to", "where",
 }  # fmt: skip
 
 
@@ -69,7 +70,8 @@ class Part(Generic[T]):
 @dataclass(slots=True)
 class FieldDraft:
     part: Part[FieldOptions]
-    places: dict[str, str] = field(default_factory=dict)
+    places: dict[str, str] = field(default_factory=dict)  # system -> column
+    spelled: dict[str, Place] = field(default_factory=dict)  # system -> all that its place says
     doubtful: set[str] = field(default_factory=set)  # systems whose place was not understood
 
     def holds(self, system: str) -> bool:

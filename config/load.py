@@ -161,7 +161,17 @@ def assemble_field(name: str, draft: FieldDraft, entity: Mapping[str, Any]) -> F
     if written["conflict"] == "sum":  # adds up what all systems do: nobody owns it
         written["owner"] = None
     scale = int(digits.removesuffix(")")) if digits else None
-    return FieldConfig.model_construct(None, **written, name=name, places=dict(draft.places), scale=scale)
+    whole = written["format"]
+    formats = {s: whole if p.format is None else p.format for s, p in draft.spelled.items()}
+    return FieldConfig.model_construct(
+        None,
+        **written,
+        name=name,
+        places=dict(draft.places),
+        maps={s: p.map for s, p in draft.spelled.items() if p.map},
+        formats={s: f for s, f in formats.items() if f},
+        scale=scale,
+    )
 
 
 def held(word: str | None, draft: FieldDraft) -> str | None:

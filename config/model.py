@@ -169,6 +169,9 @@ class FieldOptions(Options):
     """Who wins when two systems changed it; left out: as the entity says."""
     ref: Annotated[str | None, v.TEXT] = None
     """The entity whose record's key the columns hold."""
+    format: Annotated[tuple[str, ...], v.FORMAT] = ()
+    """What makes spellings comparable, in all systems that do not say their own (`{ column = "…", format = … }`); one,
+    or several in order: see formats.md. Each system keeps its own spelling while the values are equal."""
     type: Annotated[str | None, v.TYPE] = None
     """What the value is, where the columns do not say it; `decimal(2)` is rounded to two digits after the point."""
     group: Annotated[str | None, v.TEXT] = None
@@ -263,6 +266,10 @@ class FieldConfig(FieldOptions):
     name: str
     places: dict[str, str]
     """System -> column, in the order of the file."""
+    maps: dict[str, v.Map]
+    """System -> (what it holds, the agreed word), of those that have a map."""
+    formats: dict[str, tuple[str, ...]]
+    """System -> formats in order, of those that have any."""
     override: str
     conflict: str
     scale: int | None

@@ -25,7 +25,8 @@ from config.model import (
     SystemOptions,
     TableOptions,
 )
-from config.values import PLACE, nearest, shown, suggestion
+from config.values import PLACE
+from config.words import nearest, shown, suggestion
 
 
 def read_agent_file(draft: Draft, raw: dict[str, Any]) -> None:
@@ -137,7 +138,8 @@ def read_place(draft: Draft, field: FieldDraft, raw: object, path: Path) -> None
             field.part = type(field.part)(field.part.value, field.part.broken | {meant})
         return
     try:
-        field.places[system] = PLACE.read(raw)
+        place = PLACE.read(raw)
+        field.places[system], field.spelled[system] = place.column, place
     except ValueError as e:
         draft.wrong(path + getattr(e, "at", ()), "wrong-value", str(e))
         field.doubtful.add(system)

@@ -10,7 +10,7 @@ Times are integers: microseconds since 1970-01-01 UTC on the agent's clock (adap
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -105,7 +105,7 @@ class Write(NamedTuple):
     kind: WriteKind
     gid: Gid
     key: Key | None  # None: an insert whose key is not known yet
-    values: Mapping[int, Value]  # field index -> canonical value, already fitted; a ref is the parent's Key here
+    values: Mapping[int, Value]  # field index -> the column's value, already fitted; a ref is the parent's Key here
     expected: tuple[Raw, ...] | None  # raws of the reading that was merged (None: an insert). An update compares only
     #   the fields in `values`, a delete or archive all mapped ones; the others tell an edit from a side effect
     links: tuple[tuple[str, Key], ...] = ()  # every (system, key) of the record known so far (I2)
@@ -204,6 +204,18 @@ class TableInfo:
 # --- what an entity is, once configuration and database are put together ---------------------------------------------
 
 
+class Road(NamedTuple):
+    """What lies between the value of a column and the canonical value of its field: a map, formats (see `agent.roads`).
+
+    Both directions raise ValueError with a plain sentence for a value that has no counterpart on the other end.
+    """
+
+    type: str  # canonical type as which the column itself is read and written
+    read: Callable[[Value], Value]  # the column's value -> canonical
+    write: Callable[[Value, Value], Value]  # canonical, and what the column holds now -> the column's value
+    partial: bool = False  # only a part of the column is the value
+
+
 @dataclass(frozen=True, slots=True)
 class Field:
     """One attribute of an entity."""
@@ -229,7 +241,7 @@ class Table:
     name: str
     key: tuple[Column, ...]
     columns: tuple[Column | None, ...]  # one per field
-    types: tuple[str, ...]  # the canonical type of each field (Field.type)
+    types: tuple[str, ...]  # of each field: the canonical type as which its column is read (Field.type, or its road's)
     info: TableInfo
     new_key: str | None = None  # None: the database makes it; "uuid", "copy", "sql:…"
     modified: str | None = None  # a column's name, or "sql:…"
@@ -244,6 +256,10 @@ class Table:
     timezone: str = "UTC"  # of naive date-times
     creates: bool = True  # may Accord insert rows here
     deletes: bool = True  # may Accord delete rows here (`propagate`, or a person who says so)
+    roads: tuple[Road | None, ...] = ()  # one per field, or none at all; adapters know nothing of them
+
+    def road(self, i: int) -> Road | None:
+        return self.roads[i] if self.roads else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,17 +11,22 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple, TypeVar
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
+from config.formats.parse import chain, parse
 from config.records import Value
 from config.secrets import REFERENCE, check_reference
 from config.urls import parse_url
+from config.words import nearest, shown, suggestion
+
+T = TypeVar("T")
+Map = tuple[tuple[str, str], ...]
+"""(what a system holds, the agreed word), in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,36 +47,6 @@ class Wrong(ValueError):
     def __init__(self, at: str, cause: ValueError | str) -> None:
         super().__init__(str(cause))
         self.at = (at, *getattr(cause, "at", ()))
-
-
-def shown(value: object) -> str:
-    """A value in the words of the file it was read from, cut where it is long."""
-    if isinstance(value, dict):
-        return "a table"
-    if isinstance(value, list):
-        return f"the list [{', '.join(shown(item) for item in value[:4])}{', …' if len(value) > 4 else ''}]"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return f'"{value[:60]}…"' if len(value) > 60 else f'"{value}"'
-    return str(value)[:60]
-
-
-def nearest(word: str, words: Iterable[str]) -> str | None:
-    """The known word that was most likely meant, or None."""
-    known = list(words)
-    folded = {name.casefold(): name for name in known}
-    if word.casefold() in folded:
-        return folded[word.casefold()]
-    found = get_close_matches(word.casefold(), list(folded), n=1, cutoff=0.6)
-    return folded[found[0]] if found else None
-
-
-def suggestion(word: str, words: Iterable[str], none: str = "none") -> str:
-    """`Did you mean …?`, or what there is, when nothing is near."""
-    known = list(dict.fromkeys(words))
-    near = nearest(word, known)
-    return f'Did you mean "{near}"?' if near else f"Known here: {', '.join(known) or none}."
 
 
 def expected(what: str, value: object) -> ValueError:
@@ -138,34 +113,94 @@ RATE = Form("a whole number", {"type": "integer", "minimum": 1, "maximum": 10_00
 ROWS = Form("a whole number", {"type": "integer", "minimum": 1, "maximum": 100_000}, read_rows)
 
 
+class Place(NamedTuple):
+    """Where a field stands in one system, and how its value is spelled there."""
+
+    column: str
+    map: Map = ()  # empty: values are the agreed words
+    format: tuple[str, ...] | None = None  # None: as the field says
+
+
+def read_place(value: object) -> Place:
+    """A column's name, or, spelled out, `{ column = "…", map = { … }, format = … }`."""
+    if not isinstance(value, dict):
+        return Place(read_column(value))
+    known = ("column", "map", "format")
+    for key in value:
+        if key not in known:
+            raise Wrong(key, f"unknown key. {suggestion(key, known)}")
+    if "column" not in value:
+        raise ValueError('expected a column, got a table without one. Write { column = "…" }.')
+    column = part(value, "column", read_column)
+    map = part(value, "map", read_map) if "map" in value else ()
+    return Place(column, map, part(value, "format", read_format) if "format" in value else None)
+
+
+def part(value: Mapping[str, Any], key: str, read: Callable[[Any], T]) -> T:
+    """What stands under a key of a table. `Wrong` says at which key."""
+    try:
+        return read(value[key])
+    except ValueError as e:
+        raise Wrong(key, e) from None
+
+
+def read_map(value: object) -> Map:
+    """What a system holds = the agreed word."""
+    if not isinstance(value, dict) or not value:
+        raise expected('a table like { "Not Invoiced" = "no", "Invoiced" = "yes" }', value)
+    for held, word in value.items():
+        if not isinstance(word, (str, int, bool)):
+            raise Wrong(held, expected("the agreed word", word))
+        if word == "*" and held != "*":
+            raise Wrong(held, '"*" on the right means "as it is", which only "*" = "*" can say.')
+    return tuple((held, word_of(word)) for held, word in value.items())
+
+
+def word_of(word: str | int | bool) -> str:
+    return str(word).lower() if isinstance(word, bool) else str(word)
+
+
+def read_format(value: object) -> tuple[str, ...]:
+    """The name of a format, or of several, in order."""
+    written = value if isinstance(value, list) else [value]
+    names = [name for name in written if isinstance(name, str)]
+    if not names or len(names) < len(written):
+        raise expected('a format like "phone:DE", or a list of formats', value)
+    chain([parse(name) for name in names])
+    return tuple(names)
+
+
 def read_column(value: object) -> str:
-    """A column's name, or, spelled out, `{ column = "…" }`."""
-    if isinstance(value, dict):
-        strange = [key for key in value if key != "column"]
-        if strange:
-            raise Wrong(strange[0], f"unknown key. {suggestion(strange[0], ['column'])}")
-        if "column" not in value:
-            raise ValueError('expected a column, got an empty table. Write { column = "…" }.')
-        value = value["column"]
+    """A column's name."""
     if isinstance(value, str) and value.startswith(("sql:", "=")):
         raise ValueError(f"expected the name of a column, got {shown(value)}: an expression cannot be written back.")
     return read_text(value, "the name of a column")
 
 
+FORMAT = Form(
+    'a format like `"phone:DE"`, or a list of formats',
+    {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]},
+    read_format,
+)
+MAP = Form(
+    "what the system holds = the agreed word",
+    {"type": "object", "minProperties": 1, "additionalProperties": {"type": ["string", "integer", "boolean"]}},
+    read_map,
+)
 PLACE = Form(
-    'a column, or `{ column = "…" }`',
+    'a column, or `{ column = "…", map = { … }, format = … }`',
     {
         "anyOf": [
             COLUMN.schema,
             {
                 "type": "object",
-                "properties": {"column": COLUMN.schema},
+                "properties": {"column": COLUMN.schema, "map": MAP.schema, "format": FORMAT.schema},
                 "required": ["column"],
                 "additionalProperties": False,
             },
         ]
     },
-    read_column,
+    read_place,
 )
 
 # --- durations -------------------------------------------------------------------------------------------------------

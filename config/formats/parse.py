@@ -10,7 +10,7 @@ from typing import NamedTuple
 from config.formats import numbers, parts, text, times
 from config.formats.form import Format
 from config.records import Value
-from config.values import shown, suggestion
+from config.words import shown, suggestion
 
 
 class _Kind(NamedTuple):
