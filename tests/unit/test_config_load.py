@@ -89,11 +89,13 @@ def test_what_an_entity_says_holds_for_the_fields_that_its_system_holds() -> Non
         "name": "crm",
         "vat_id": "erp",
         "email": "crm",
+        "mobiles": "crm",
         "phone": "erp",
         "parent": "crm",
         "visits": None,  # a counter has no owner
         "credit": "crm",
         "currency": "crm",
+        "rating": "crm",
         "notes": "crm",
     }
     assert (fields["credit"].type, fields["credit"].scale) == ("decimal", 2)
