@@ -11,11 +11,10 @@ from config.records import Value
 class Format(NamedTuple):
     """One way of spelling values as text in a column.
 
-    `read` never sees None or blanks; it gives the comparable value, None = empty, and raises `ValueError` with a
-    sentence when the text is no such value. `write` takes a comparable value (None = empty) and the column's text as
-    it stands (None = empty, or a new row), and gives the text to be stored in the tidy form, None = empty. It raises
-    `ValueError` for a value that cannot be spelled so. A number or a time that is finer than the format is written at
-    what the format holds: reading it back shows what was lost.
+    `read` never sees None or blanks; it gives the comparable value, None = empty. `write` takes a comparable value
+    (None = empty) and the column's text as it stands (None = empty, or a new row), and gives the text to be stored in
+    the tidy form, None = empty. Both raise `ValueError` with a sentence, its point left out, for what is no such
+    value. A number that is finer than the format is written rounded: reading it back shows what was lost.
     """
 
     name: str  # as a person wrote it: "phone:DE"
@@ -74,9 +73,9 @@ def as_typed(name: str, read: Callable[[str], str]) -> Format:
 def as_text(value: Value, name: str) -> str:
     """The text that is to be written in a format. Raises `ValueError` for other kinds of values, and for blanks."""
     if not isinstance(value, str):
-        raise ValueError(f'the format "{name}" writes text, and this is {brief(value)}.')
+        raise ValueError(f'the format "{name}" writes text, and this is {brief(value)}')
     if not value.strip():
-        raise ValueError(f'the format "{name}" cannot write blanks.')
+        raise ValueError(f'the format "{name}" cannot write blanks')
     return value
 
 

@@ -36,10 +36,10 @@ def _reader(scale: int, point: str) -> Callable[[str], Decimal]:
     def read(text: str) -> Decimal:
         found = pattern.fullmatch(text.translate(MINUS).strip())
         if not found or not (found[2] or found[4]) or len(text) > WIDTH:
-            raise ValueError(f"{brief(text)} is no number{_like(scale, point)}.")
+            raise ValueError(f"{brief(text)} is no number{_like(scale, point)}")
         digits = (found[4] or "").rstrip("0")
         if len(digits) > scale:
-            raise ValueError(f"{brief(text)} has more than {scale} digits after the point.")
+            raise ValueError(f"{brief(text)} has more than {scale} digits after the point")
         whole = re.sub(r"[^0-9]", "", found[2] or "0")
         number = Decimal(f"{found[1]}{whole}.{digits.ljust(scale, '0')}")
         return number if number else abs(number)  # there is no zero with a sign
@@ -58,14 +58,14 @@ def _writer(name: str, scale: int, point: str) -> Callable[[Value, str | None], 
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, int | Decimal):
-            raise ValueError(f'the format "{name}" writes numbers, and this is {brief(value)}.')
+            raise ValueError(f'the format "{name}" writes numbers, and this is {brief(value)}')
         try:
             number = Decimal(value).quantize(step, ROUND_HALF_UP, EXACT)
         except InvalidOperation:
             number = Decimal("nan")
         text = format(number if number else abs(number), "f")
         if not number.is_finite() or len(text) > WIDTH:
-            raise ValueError(f'{brief(value)} cannot be written in the format "{name}".')
+            raise ValueError(f'{brief(value)} cannot be written in the format "{name}"')
         return text.replace(".", point)
 
     return write

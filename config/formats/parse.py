@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from config.formats import numbers, parts, text, times
+from config.formats import numbers, parts, phones, places, taxes, text, times
 from config.formats.form import Format
 from config.records import Value
 from config.words import shown, suggestion
@@ -27,6 +27,12 @@ def _decimal(name: str, given: str) -> Format:
     if not found or int(found[1]) > 18:
         raise _takes("decimal", given)
     return numbers.decimal(name, int(found[1]), found[2] or ".")
+
+
+def _country(name: str, given: str) -> Format:
+    if given not in ("", "name") or name.endswith(":"):
+        raise _takes("country", given)
+    return places.country_name(name) if given else places.country(name)
 
 
 def _plain(make: Callable[[str], Format]) -> Callable[[str, str], Format]:
@@ -49,7 +55,21 @@ def _label(name: str, given: str) -> Format:
 
 
 KINDS = {
+    "phone": _Kind(
+        "phone:COUNTRY",
+        "A phone number, with or without an extension; numbers without a country code are that country's.",
+        _filled("phone", phones.phone),
+        "the ISO code of the country that numbers without a country code belong to, like phone:DE",
+    ),
     "email": _Kind("email", "One e-mail address: case does not matter, written as typed.", _plain(text.email)),
+    "vat": _Kind("vat", "A VAT number or another tax id: blanks, points and dashes do not matter.", _plain(taxes.vat)),
+    "country": _Kind(
+        "country",
+        "A country by code or name; written as its two-letter code, as `country:name` as its English name.",
+        _country,
+        "nothing, or name: country:name",
+    ),
+    "currency": _Kind("currency", "A currency by code, name or sign; written as its code.", _plain(places.currency)),
     "url": _Kind(
         "url",
         "A web address: http or https, the case of the host and a slash at the end do not matter, written as typed.",

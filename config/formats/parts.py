@@ -24,7 +24,7 @@ def first(name: str, separator: str) -> Format:
     def write(value: Value, standing: str | None) -> str | None:
         text = None if value is None else typed(as_text(value, name)).strip()
         if text and mark in text:
-            raise ValueError(f"{brief(text)} would be more than one item of a list separated by {brief(mark)}.")
+            raise ValueError(f"{brief(text)} would be more than one item of a list separated by {brief(mark)}")
         items = standing.split(mark) if standing else [""]
         n = at(items)
         if n is None:
@@ -56,7 +56,7 @@ def line(name: str, label: str) -> Format:
     def write(value: Value, standing: str | None) -> str | None:
         text = None if value is None else typed(as_text(value, name)).strip()
         if text and LINE_END.search(text):
-            raise ValueError(f"{brief(text)} has more than one line, and the format '{name}' holds one.")
+            raise ValueError(f"{brief(text)} has more than one line, and the format '{name}' holds one")
         standing = standing or ""
         if text == read(standing):
             return _kept(standing)

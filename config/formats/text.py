@@ -21,9 +21,9 @@ def read_email(text: str) -> str:
     address = text.strip()
     user, _, host = address.partition("@")
     if any(c.isspace() for c in address) or not (user and host) or "@" in host:
-        raise ValueError(f"{brief(address)} is no e-mail address.")
+        raise ValueError(f"{brief(address)} is no e-mail address")
     if any(c in '<>()[],;:\\"' for c in address):
-        raise ValueError(f"{brief(address)} is more than one plain e-mail address.")
+        raise ValueError(f"{brief(address)} is more than one plain e-mail address")
     return address.lower()
 
 
@@ -35,14 +35,14 @@ def url(name: str) -> Format:
 def read_url(text: str) -> str:
     address = text.strip()
     if any(c.isspace() for c in address):
-        raise ValueError(f"{brief(address)} is no web address: it holds blanks.")
+        raise ValueError(f"{brief(address)} is no web address: it holds blanks")
     found = URL.fullmatch(address)
     scheme, slashes, user, host, path, rest = found.groups(default="") if found else ("",) * 6
     if scheme and not slashes:  # host:port, or mailto:…
         scheme, host = "", f"{scheme}:{host}"
     scheme, host = scheme.lower(), host.lower()
     if not re.fullmatch(r"[^:]+(:[0-9]+)?", host) or not (slashes or ("." in host.strip(".") and not user)):
-        raise ValueError(f"{brief(address)} is no web address.")
+        raise ValueError(f"{brief(address)} is no web address")
     host = host.removesuffix(DEFAULT_PORTS.get(scheme, " "))
     start = f"{scheme}://" if scheme not in ("", "http", "https") else ""
     if not start and (user or "." not in host.strip(".")):

@@ -20,16 +20,16 @@ def day(name: str, pattern: str) -> Format:
         try:
             return datetime.strptime(text.strip(), pattern).date()
         except (ValueError, OverflowError):
-            raise ValueError(f"{brief(text)} is no date like {_write(date(2024, 12, 31), pattern)}.") from None
+            raise ValueError(f"{brief(text)} is no date like {_write(date(2024, 12, 31), pattern)}") from None
 
     def write(value: Value, standing: str | None) -> str | None:
         if value is None:
             return None
         if not isinstance(value, date) or isinstance(value, datetime):
-            raise ValueError(f'the format "{name}" writes dates, and this is {brief(value)}.')
+            raise ValueError(f'the format "{name}" writes dates, and this is {brief(value)}')
         text = _write(value, pattern)
         if read(text) != value:
-            raise ValueError(f'{value} cannot be written in the format "{name}": it would be read as {read(text)}.')
+            raise ValueError(f'{value} cannot be written in the format "{name}": it would be read as {read(text)}')
         return text
 
     return Format(name, "date", read, write)
