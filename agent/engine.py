@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from adapters.ports import System
 from agent import contact, crash, usual
@@ -23,7 +23,7 @@ from agent.complete import Completeness, Told
 from agent.identity import Row
 from agent.roads import ways
 from agent.round import Abandoned, Report, Round
-from agent.sweep import Sweeper
+from agent.sweep import NOTHING, Chunk, Sweeper
 from agent.waiting import Waiting
 from agent.watch import Watch
 from config.errors import Halt, Problem, Taken, Transient
@@ -120,6 +120,7 @@ class Engine:
             self._note_item(item.kind, item.gid, item.id)
         self.empty = {(r.entity, r.system) for r in state.reviews() if r.kind == "empty"}  # tables that lost all rows
         self._threads: dict[str, ThreadPoolExecutor] = {}
+        self._begun: dict[str, Future[Any]] = {}  # by system: the last job that was not waited for at once
         self.notes: list[str] = []  # sentences for the log
         self.sweeper = Sweeper(self, self.options.rows_per_second, self.notes.append)
         self.watch = Watch(self)
@@ -155,15 +156,17 @@ class Engine:
         self._must_go_on(1 if self.started else 2)
         self.started = True
 
-    def round(self) -> Report:
-        """One round, with a part of a sweep. `Halt`, `Taken`: no system is left that could go on."""
-        self._wake()
+    def round(self, called: Collection[str] = ()) -> Report:
+        """One round, with a part of a sweep. `Halt`, `Taken`: no system is left that could go on.
+
+        `called`: systems by whom the agent was woken. Then nothing else comes first, and nobody else is asked for
+        changes: a round without this is to follow before the agent waits again, or when it has waited.
+        """
+        if not called:
+            self._wake()
         self._must_go_on(1)
-        self.watch.look()
-        self.backlog.look()
-        self.sweeper.tick()
-        chunk = self.sweeper.next()
-        round = Round(self, chunk.looks)
+        chunk = NOTHING if called else self._in_between()
+        round = Round(self, chunk.looks, called)
         round.decided.meta.update(chunk.meta)
         unlinked = self._unlink(round)
         report = self._run(round)
@@ -176,6 +179,13 @@ class Engine:
         due = self.sweeper.next_due()
         report.worked |= due is not None and due <= self.clock()
         return report
+
+    def _in_between(self) -> Chunk:
+        """What is done between rounds when it is time; the part of a sweep that the next one takes along."""
+        self.watch.look()
+        self.backlog.look()
+        self.sweeper.tick()
+        return self.sweeper.next()
 
     def _run(self, round: Round) -> Report | None:
         """None: it was given up whole. What rode on it, a chunk of a sweep, has not passed."""
@@ -244,28 +254,34 @@ class Engine:
     # --- calling systems ----------------------------------------------------------------------------------------------
 
     def call(self, system: str, job: Callable[[], T]) -> T:
-        """One call to one system, in that system's thread."""
-        if not self.options.threads:
+        """One call to one system. The caller waits, so it is made in the caller's thread (to hand it to another one
+        takes as long as a small statement), unless something else is under way there."""
+        begun = self._begun.pop(system, None)
+        if begun is None or begun.done():
             return job()
         return self._pool(system).submit(job).result()
 
     def begin(self, system: str, job: Callable[[], T]) -> Callable[[], T]:
-        """The same without waiting yet: to be called for what the job gives, or raises."""
-        return self._pool(system).submit(job).result if self.options.threads else job
+        """The same in the system's thread, without waiting yet: to be called for what the job gives, or raises."""
+        if not self.options.threads:
+            return job
+        self._begun[system] = begun = self._pool(system).submit(job)
+        return begun.result
 
     def side_by_side(
         self, jobs: Mapping[str, Callable[[], T]], meanwhile: Callable[[], None] | None = None
     ) -> tuple[dict[str, T], dict[str, Stopped]]:
         """One job per system; the systems that could not answer now, or must not go on, come with their error.
-        `meanwhile` runs in the caller's thread."""
+        The caller's thread does one of the jobs, or `meanwhile`."""
         answers: dict[str, T] = {}
         failed: dict[str, Stopped] = {}
         waiting: dict[str, Future[T]] = {}
         steps: list[Callable[[], None]] = [
             partial(self._collect, system, job, waiting, answers, failed) for system, job in jobs.items()
         ]
-        if self.options.threads and (len(jobs) > 1 or (jobs and meanwhile is not None)):
-            waiting.update((s, self._pool(s).submit(job)) for s, job in jobs.items())
+        if self.options.threads:
+            others = list(jobs.items())[0 if meanwhile is not None else 1 :]
+            waiting.update((s, self._pool(s).submit(job)) for s, job in others)
             steps[:0] = [meanwhile] if meanwhile is not None else []
         else:
             steps += [meanwhile] if meanwhile is not None else []
@@ -288,7 +304,7 @@ class Engine:
         failed: dict[str, Stopped],
     ) -> None:
         try:
-            answers[system] = waiting[system].result() if waiting else self.call(system, job)
+            answers[system] = waiting[system].result() if system in waiting else self.call(system, job)
         except (Transient, Halt, Taken) as error:
             failed[system] = error
 

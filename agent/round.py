@@ -8,7 +8,7 @@ fence row in each target says afterwards whether it landed, and the records are 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from queue import SimpleQueue
@@ -62,7 +62,8 @@ class Report:
 class Round:
     """The working memory of one round."""
 
-    def __init__(self, engine: Engine, looks: Iterable[Look] = ()) -> None:
+    def __init__(self, engine: Engine, looks: Iterable[Look] = (), called: Collection[str] = ()) -> None:
+        """`called`: the systems that are asked for changes; none: all."""
         self.engine = engine
         self.state = engine.state
         self.number = max(engine.state.last_round(), engine.floor) + 1
@@ -70,6 +71,7 @@ class Round:
         self.report = Report(self.number)
         self.decided = Decided(self.number, self.now)
         self.up: list[str] = [s for s in engine.systems if s not in engine.down]
+        self.heard: list[str] = [s for s in self.up if not called or s in called]  # who is asked for changes
         self.batches: dict[str, Batch] = {}
         self.looks: dict[tuple[str, str], dict[Key, str]] = defaultdict(dict)  # (entity, system) -> key -> reason
         for look in looks:
@@ -131,8 +133,8 @@ class Round:
     def capture(self) -> None:
         """What changed in each system, and what is due by itself."""
         limit = self.engine.options.batch
-        positions = {s: self.state.position(s) for s in self.up}
-        jobs = {s: partial(self.engine.systems[s].changes, positions[s], limit) for s in self.up}
+        positions = {s: self.state.position(s) for s in self.heard}
+        jobs = {s: partial(self.engine.systems[s].changes, positions[s], limit) for s in self.heard}
         self.batches = self.ask(jobs)
         phases = contact.phases(self)
         for s, batch in self.batches.items():
@@ -527,7 +529,8 @@ class Round:
             encoders = self.encoders(system, target)
             jobs[system] = partial(applying.apply, target, fence, self.engine.order, *encoders, arrived, crash.point)
         try:
-            done = self.ask(jobs, partial(usual.follow, self, arrived, len(jobs)))
+            # Of one part nothing can be done before it is written everywhere.
+            done = self.ask(jobs, partial(usual.follow, self, arrived, len(jobs)) if len(self.parts) > 1 else None)
         except BaseException:
             self.rollback()
             raise
@@ -657,9 +660,10 @@ class Round:
             self.drop(system, error)
         return answers
 
-    def asking(self, system: str, job: Callable[[], T]) -> Callable[[], T | None]:
-        """The same without waiting yet: to be called for what the job gives; None: the system is absent by now."""
-        result = self.engine.begin(system, job)
+    def asking(self, system: str, job: Callable[[], T], at_once: bool = False) -> Callable[[], T | None]:
+        """The same without waiting yet: to be called for what the job gives; None: the system is absent by now.
+        `at_once`: it is called next, so the job may as well be done then."""
+        result = partial(self.engine.call, system, job) if at_once else self.engine.begin(system, job)
 
         def answer() -> T | None:
             try:

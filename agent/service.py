@@ -128,7 +128,7 @@ class Service:
         """Until somebody asks for an end."""
         self.engine.start()
         while not self.stop.requested:
-            report = self.round()
+            report = self.round(self._woken)
             self.listener.answer(self.engine)
             if report is None:
                 self.pause(STATE_PAUSE, deaf=self.wakers)
@@ -180,10 +180,10 @@ class Service:
 
     # --- one round ----------------------------------------------------------------------------------------------------
 
-    def round(self) -> Report | None:
+    def round(self, called: Collection[str] = ()) -> Report | None:
         """One round, and what is to be said of it. None: the state could not take it (full disk …); try again."""
         try:
-            report = self.engine.round()
+            report = self.engine.round(called)
         except Transient as error:
             self._broken = error
             self.repeated("state", str(error))

@@ -110,19 +110,20 @@ def find(round: Round) -> None:
         lane = round.engine.lanes[name].get(system)
         if lane is not None and open_to(round, name, system, lane):
             asked.setdefault(system, []).extend((name, key) for key, reason in looks.items() if reason == Op.UPDATE)
+    parts = [(system, rows[n : n + PART]) for system, rows in asked.items() for n in range(0, len(rows), PART)]
     before: Callable[[], None] | None = None
-    for system, rows in asked.items():
-        for n in range(0, len(rows), PART):
-            taking = start(round, system, rows[n : n + PART])
-            if before is not None:
-                before()
-            before = taking
+    for system, rows in parts:
+        taking = start(round, system, rows, single=len(parts) == 1)
+        if before is not None:
+            before()
+        before = taking
     if before is not None:
         before()
 
 
-def start(round: Round, system: str, rows: list[tuple[str, Key]]) -> Callable[[], None]:
-    """Have the plain ones of these rows read. To be called: waits for the readings, and takes those that are edits."""
+def start(round: Round, system: str, rows: list[tuple[str, Key]], single: bool) -> Callable[[], None]:
+    """Have the plain ones of these rows read. To be called: waits for the readings, and takes those that are edits.
+    `single`: no other part follows."""
     wanted: dict[str, list[Key]] = {}
     for name, key in rows:
         wanted.setdefault(name, []).append(key)
@@ -136,7 +137,7 @@ def start(round: Round, system: str, rows: list[tuple[str, Key]]) -> Callable[[]
     if not plains or system not in round.up:
         return lambda: None
     asked = {name: list(alone) for name, alone in plains.items()}
-    answer = round.asking(system, partial(round.engine.systems[system].read, asked))
+    answer = round.asking(system, partial(round.engine.systems[system].read, asked), at_once=single)
 
     def taking() -> None:
         found = answer()

@@ -177,3 +177,19 @@ def test_two_systems_and_one_is_another(world: MakeWorld) -> None:
     w.systems["b"].database = "test"
     with pytest.raises(Halt, match="b is another database than before: it was the database b1, it is the database t"):
         w.start()
+
+
+def test_when_a_system_has_called_nothing_comes_before_what_it_has(world: MakeWorld) -> None:
+    """Only that system is asked for changes, nothing is verified and nothing swept; the next round does it all."""
+    w = loaded(world)
+    w.edit("a3", n=55)
+    w.edit("b4", n=66)
+    drop(w)
+    later(w)
+    w.engine.round(called=["a"])
+    assert w.get("b3", "n") == 55 and w.get("a4", "n") == 3
+    assert not w.engine.watch.is_blind("thing", "b") and not w.engine.sweeper.waiting
+    w.engine.round()
+    assert w.engine.watch.is_blind("thing", "b") and w.engine.sweeper.waiting
+    w.settle_now()
+    assert w.get("a4", "n") == 66

@@ -51,7 +51,7 @@ def run(waits: int, worked: Any, **down: Any) -> tuple[Waker, Stop]:
     with closing(Waker()) as waker:
         service = Service(engine, listener, stop, lambda text: None, lambda report: None, poll=1)
         service.wakers = {"crm": waker}
-        service.round = lambda: worked()  # type: ignore[method-assign]
+        service.round = worked  # type: ignore[method-assign]
         service.forever()
     return waker, stop
 
@@ -61,21 +61,35 @@ def report(worked: bool) -> Any:
 
 
 def test_who_calls_for_nothing_is_not_listened_to_for_one_wait() -> None:
-    waker, stop = run(10, lambda: report(False))
+    waker, stop = run(10, lambda called: report(False))
     assert (waker.armed, stop.silent) == (5, 5)
 
 
 def test_who_calls_for_something_is_listened_to_again() -> None:
     rounds = iter([False] + [True, False] * 10)
-    waker, stop = run(10, lambda: report(next(rounds)))
+    waker, stop = run(10, lambda called: report(next(rounds)))
     assert (waker.armed, stop.silent) == (10, 0)
 
 
 def test_a_system_that_is_down_is_not_listened_to() -> None:
-    waker, stop = run(4, lambda: report(False), crm=SimpleNamespace(due=1))
+    waker, stop = run(4, lambda called: report(False), crm=SimpleNamespace(due=1))
     assert (waker.armed, stop.silent) == (0, 4)
 
 
 def test_nobody_is_listened_to_while_the_state_cannot_be_written() -> None:
-    waker, stop = run(4, lambda: None)
+    waker, stop = run(4, lambda called: None)
     assert (waker.armed, stop.silent) == (0, 4)
+
+
+def test_who_calls_is_asked_alone_and_then_everybody_is() -> None:
+    """Whether there was something to do or not: before or after the next wait at the latest."""
+    asked: list[list[str]] = []
+    works = iter([False, True, False, False, False, True, True, False])
+
+    def worked(called: Any) -> Any:
+        asked.append(sorted(called))
+        return report(next(works))
+
+    run(5, worked)
+    #                after a call: something, so at once again; nothing: its next call is not waited for
+    assert asked == [[], ["crm"], [], ["crm"], [], ["crm"], [], []]
