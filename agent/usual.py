@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import compress
+from itertools import compress, count
 from operator import ne
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -26,7 +26,7 @@ from agent import contact, outcome
 from agent.applying import Errand, Intent, Target
 from agent.casework import Bound, Case
 from agent.merge import Merged, Rules, Side, time_of
-from config.records import Entity, Key, Landing, Op, Outcome, Raw, Reading, Value, Write, WriteKind
+from config.records import EMPTY, Entity, Key, Landing, Op, Outcome, Raw, Reading, Value, Write, WriteKind
 from state.ports import Edited, Image, Plain, Version
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def take(round: Round, name: str, lane: Lane, plains: Mapping[Key, Plain], found
                 value = None if raw is None else decode(raw)
             except ValueError:
                 break
-            if value == version.values[i] or not fitting(lane, i, value):
+            if value == version.values[i] or (lane.holds[i] and not fitting(lane, i, value)):
                 break
             changed[i] = value
         else:
@@ -205,11 +205,12 @@ def fitting(lane: Lane, i: int, value: Value) -> bool:
 def agreed(lane: Lane, plain: Plain, reading: Reading, changed: Mapping[int, Value], rules: Rules) -> Version:
     """The edit is agreed."""
     values, stamps, origins, named = plain.version
-    new, when, times, tolerance = list(values), list(stamps), reading.times, rules.tolerance
+    new, when, times, tolerance = list(values), list(stamps), reading.times or EMPTY, rules.tolerance
     for i, value in changed.items():
         new[i] = value
-        if times and i in times:  # as `time_of` has it
-            when[i] = max(times[i], stamps[i] + tolerance)
+        if i in times:  # as `time_of` has it
+            at, least = times[i], stamps[i] + tolerance
+            when[i] = at if at > least else least
         else:
             when[i] = time_of(reading, (i,), plain.seen[lane.source], stamps[i], rules)[1]
     known = origins, named, tuple(changed)
@@ -243,8 +244,7 @@ def merge(round: Round, name: str) -> None:
             for edit in part.edits if system in round.up else ():
                 if edit.source != system and (values := wanted(edit, held)):
                     plain = edit.plain
-                    key, raws, links = plain.keys[system], plain.raws[system], tuple(plain.keys.items())
-                    writes.append(Write(WriteKind.UPDATE, plain.gid, key, values, raws, links))
+                    writes.append(Write(WriteKind.UPDATE, plain.gid, plain.keys[system], values, plain.raws[system]))
                     takers.append(edit.outcomes)
             if writes:
                 part.targets += 1
@@ -279,9 +279,9 @@ def settle(round: Round) -> None:
         if part.packed is None:
             pack(round, part)
         round.decided.edited.append(part.packed)
-        for system, count in part.counts.items():
+        for system, written in part.counts.items():
             counts = round.report.written.setdefault(system, {})
-            counts["update"] = counts.get("update", 0) + count
+            counts["update"] = counts.get("update", 0) + written
         for edit in part.rest:
             at_length(round, part.name, edit)
 
@@ -298,7 +298,7 @@ def remember(part: Part, edit: Edit) -> Edited | None:
     for system, places in part.places.items():
         if system == source:
             continue
-        fields = tuple(edit.changed) if places.issuperset(edit.changed) else tuple(wanted(edit, places))
+        fields = tuple(wanted(edit, places))
         if not fields:
             continue
         after = straight(edit, system, fields)
@@ -306,7 +306,8 @@ def remember(part: Part, edit: Edit) -> Edited | None:
             part.rest.append(edit)
             return None
         raws[system], written[system] = after, fields
-    part.counts.update(written.keys())
+    for system in written:
+        part.counts[system] += 1
     return Edited(part.name, edit.plain, edit.version, raws, written)
 
 
@@ -318,10 +319,8 @@ def straight(edit: Edit, system: str, fields: tuple[int, ...]) -> tuple[Raw, ...
     after = done.after
     if after is None:
         return None
-    expected = list(plain.raws[system])
-    for i in fields:
-        expected[i] = after[i]
-    return after if tuple(expected) == after else None
+    differ = compress(count(), map(ne, after, plain.raws[system]))
+    return after if all(map(fields.__contains__, differ)) else None
 
 
 def at_length(round: Round, name: str, edit: Edit) -> None:

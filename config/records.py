@@ -108,7 +108,7 @@ class Write(NamedTuple):
     values: Mapping[int, Value]  # field index -> the column's value, already fitted; a ref is the parent's Key here
     expected: tuple[Raw, ...] | None  # raws of the reading that was merged (None: an insert). An update compares only
     #   the fields in `values`, a delete or archive all mapped ones; the others tell an edit from a side effect
-    links: tuple[tuple[str, Key], ...] = ()  # every (system, key) of the record known so far (I2)
+    links: tuple[tuple[str, Key], ...] = ()  # insert only: every (system, key) of the record known so far (I2)
     guard: tuple[tuple[int, ...], ...] = ()  # insert only: match rules; a row that matches one now stops the insert
 
 

@@ -81,9 +81,11 @@ def _pack(item: Any) -> bytes:
         return _encode(_widened(item))
 
 
-def _places(distinct: tuple[Any, ...], items: Iterable[Any]) -> Places:
-    places = map(distinct.index, items)
-    return bytes(places) if len(distinct) <= 256 else tuple(places)
+def _distinct(items: Iterable[Any]) -> tuple[tuple[Any, ...], Places]:
+    """The distinct ones, and which of them stands at each place."""
+    found: dict[Any, int] = {}
+    places = [found.setdefault(item, len(found)) for item in items]
+    return tuple(found), bytes(places) if len(found) <= 256 else tuple(places)
 
 
 def pack_value(value: Value) -> bytes | None:
@@ -102,6 +104,11 @@ def pack_row(values: Sequence[Value | Raw]) -> bytes:
     return _pack(_tags(values))
 
 
+def pack_texts(texts: Sequence[Raw]) -> bytes:
+    """As `pack_row`, where all are known to be text, bytes or None."""
+    return _encode(texts)
+
+
 def unpack_row(blob: bytes) -> tuple[Any, ...]:
     return _decode_row(blob)
 
@@ -111,9 +118,8 @@ def pack_pair(values: Sequence[Value], stamps: Sequence[Stamp]) -> bytes:
 
     A record has few distinct stamps: they are kept once, and by field their place.
     """
-    distinct = tuple(dict.fromkeys(stamps))
-    at = distinct[0] if len(distinct) == 1 else (distinct, _places(distinct, stamps))
-    return _pack((_tags(values), at))
+    at = _distinct(stamps)
+    return _pack((_tags(values), at[0][0] if len(at[0]) == 1 else at))
 
 
 def unpack_pair(blob: bytes) -> tuple[tuple[Value, ...], tuple[Stamp, ...]]:
@@ -127,9 +133,7 @@ def unpack_pair(blob: bytes) -> tuple[tuple[Value, ...], tuple[Stamp, ...]]:
 @lru_cache(maxsize=4096)  # a few combinations serve all records
 def pack_reasons(origins: tuple[str, ...], rules: tuple[str, ...]) -> bytes:
     """Origins and rules, one of each per field."""
-    pairs = tuple(zip(origins, rules, strict=True))
-    distinct = tuple(dict.fromkeys(pairs))
-    return _encode((distinct, _places(distinct, pairs)))
+    return _encode(_distinct(zip(origins, rules, strict=True)))
 
 
 @lru_cache(maxsize=4096)
@@ -176,7 +180,7 @@ def unpack_stale(blob: bytes | None) -> dict[tuple[str, str], list[Replaced]]:
 
 def pack_lines(lines: Iterable[tuple[str, Value, Value]]) -> bytes:
     """Fields with their values before and after."""
-    return _pack([(name, _tagged(before), _tagged(after)) for name, before, after in lines])
+    return _pack([_tags(line) for line in lines])
 
 
 def unpack_lines(blob: bytes | None) -> list[tuple[str, Value, Value]]:

@@ -17,6 +17,7 @@ from state.codec import (
     pack_pair,
     pack_reasons,
     pack_row,
+    pack_texts,
     pack_value,
     unpack_entries,
     unpack_pair,
@@ -63,7 +64,8 @@ def read(
                     last, row = blob, unpack_row(blob)
                 raws[name], seen[name] = row, when
         if len(raws) == len(names):
-            version = Version(*unpack_pair(agreed), *unpack_reasons(reasons))
+            values, stamps = unpack_pair(agreed)
+            version = Version(values, stamps, *unpack_reasons(reasons))
             memory = (id, agreed, entries)
             found[linked[0]] = Plain(gid, dict(zip(names, linked, strict=True)), version, raws, seen, memory)
     return found
@@ -82,53 +84,49 @@ def pack(catalog: Catalog, edits: Iterable[Edited], at: Stamp) -> Packed:
     """Encode them. `at`: when they were read."""
     names = catalog.system_names
     packed = Packed({}, [], [], defaultdict(list))
+    ids, records, journal, undo = packed
     for entity, plain, version, raws, written in edits:
         id, before, old = plain.memory
-        packed.ids[plain.gid] = id
+        ids[plain.gid] = id
         entries: list[Sequence[Any]] = []
-        row, blob = None, b""
+        row, blob, text = None, b"", False
         for entry in old:
-            name = names.get(entry[0])
+            system, layout, _, _, stands = entry
+            name = names.get(system)
             new = raws.get(name) if name is not None else None
             if new is not None:
-                if row is None or new != row or not _TEXT.issuperset(map(type, row)):
-                    row, blob = new, pack_row(new)
-                entries.append((entry[0], entry[1], at, blob, None))
+                if not text or new != row:
+                    text = _TEXT.issuperset(map(type, new))
+                    row, blob = new, pack_texts(new) if text else pack_row(new)
+                entries.append((system, layout, at, blob, None))
                 if name in written:
-                    packed.undo[entry[0]].append((id * SLOT + entry[0], (*entry[:4], before)))
-            elif name is None and entry[4] is None:  # it stands for what was agreed when it still took part
+                    undo[system].append((id * SLOT + system, (*entry[:4], before)))
+            elif name is None and stands is None:  # it stands for what was agreed when it still took part
                 entries.append((*entry[:4], before))
             else:
                 entries.append(entry)
-        agreed = pack_pair(version.values, version.stamps)
-        packed.records.append((agreed, pack_reasons(version.origins, version.rules), pack_images(entries), id))
+        values, stamps, origins, rules = version
+        agreed, reasons = pack_pair(values, stamps), pack_reasons(origins, rules)
+        records.append((agreed, reasons, pack_images(entries), id))
         number, fields = catalog.entities[entity], catalog.now[entity].fields
-        for system, some in written.items():
-            packed.journal.extend(_lines(number, fields, id, system, some, plain.version.values, version))
+        for system_name, some in written.items():
+            journal += _lines((number, id, "update", system_name), fields, some, plain.version.values, version)
     return packed
 
 
 def _lines(
-    entity: int, names: Sequence[str], id: int, system: str, fields: Sequence[int], old: Sequence[Value], new: Version
+    about: tuple[Any, ...], names: Sequence[str], fields: Sequence[int], old: Sequence[Value], new: Version
 ) -> Iterable[tuple[Any, ...]]:
     """What was written in one system: a row for the fields that were agreed by the same rule, from the same edit."""
     values, stamps, origins, rules = new
-    i = fields[0]
-    why = rules[i], origins[i], stamps[i]
-    alike = [fields]
-    if any(rules[i] != why[0] or origins[i] != why[1] or stamps[i] != why[2] for i in fields[1:]):
-        groups: dict[tuple[str, str, Stamp], list[int]] = {}
-        for i in fields:
-            groups.setdefault((rules[i], origins[i], stamps[i]), []).append(i)
-        alike = list(groups.values())
-    for some in alike:
-        i = some[0]
-        more = pack_lines([(names[n], old[n], values[n]) for n in some[1:]]) if len(some) > 1 else None
-        before, after = pack_value(old[i]), pack_value(values[i])
-        yield (
-            entity, id, "update", system, names[i], before, after, rules[i], origins[i], stamps[i], "",
-            len(some) - 1, more,
-        )  # fmt: skip
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for i in fields:
+        groups.setdefault((rules[i], origins[i], stamps[i], ""), []).append(i)
+    lines = []
+    for why, (i, *others) in groups.items():
+        more = pack_lines([(names[n], old[n], values[n]) for n in others]) if others else None
+        lines.append((*about, names[i], pack_value(old[i]), pack_value(values[i]), *why, len(others), more))
+    return lines
 
 
 def write(database: Database, packed: Packed) -> None:

@@ -126,7 +126,8 @@ def edit(connection: psycopg.Connection[Any], rows: int, mark: str, size: int) -
 
 def arrived(rows: int, mark: str) -> tuple[str, str]:
     """That all rows have the mark; and that the last one has."""
-    return f"SELECT count(*) = {rows} FROM item WHERE f5 = '{mark}'", f"SELECT f5 = '{mark}' FROM item WHERE id = {rows}"
+    has = f"f5 = '{mark}'"
+    return f"SELECT count(*) = {rows} FROM item WHERE {has}", f"SELECT {has} FROM item WHERE id = {rows}"
 
 
 def native(server: PostgresServer, rows: int, rounds: int) -> dict[int, list[float]]:
