@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 from adapters.ports import System
-from agent import roads
+from agent import lookups, roads
+from agent.lookups import Lookup
 from config.errors import Problem
-from config.model import Config, DefaultOptions, EntityConfig, FieldConfig, TableConfig
-from config.records import Column, Entity, Field, Table, TableInfo, Value
+from config.model import Config, DefaultOptions, EntityConfig, FieldConfig, ReferenceOptions, TableConfig
+from config.records import Column, Entity, Field, Road, Table, TableInfo, Value
 
 CANONICAL = {"float": "decimal", "time": "text"}  # kinds of columns that are another type canonically
 CONVERTS = {  # declared type -> kinds of columns that it can be kept in
@@ -42,9 +43,10 @@ def bind(config: Config, systems: Mapping[str, System], only: Iterable[str] | No
     """Look everything up. `only`: these entities and what they refer to. Raises Unreachable."""
     out = Binding()
     infos = _describe(config, systems, out)
+    references = _references(config, systems, out, only_used(config))
     for name, entity in config.entities.items():
         before = len(out.problems)
-        bound = _Binder(config, entity, infos, out).run()
+        bound = _Binder(config, entity, infos, references, out).run()
         if bound is not None and len(out.problems) == before:
             out.entities[name] = bound
     _required_circles(config, out)
@@ -72,6 +74,95 @@ def _describe(config: Config, systems: Mapping[str, System], out: Binding) -> di
             message = f"{s} has no table {table.table!r}{where}."
             out.problems.append(config.problem(("entities", name, s, "table"), "no-table", message, hint, system=s))
     return infos
+
+
+def only_used(config: Config) -> set[tuple[str, str]]:
+    """(lookup, system) of all fields."""
+    fields = [f for entity in config.entities.values() for f in entity.fields.values()]
+    return {(f.lookup, s) for f in fields if f.lookup for s in f.places}
+
+
+def _references(
+    config: Config, systems: Mapping[str, System], out: Binding, used: set[tuple[str, str]]
+) -> dict[tuple[str, str], Lookup]:
+    """(lookup, system) -> its reference table. A lookup that has none in a system has no entry."""
+    found = {}
+    for name, spec in config.lookups.items():
+        for s, options in spec.systems.items():
+            if (name, s) in used and s in systems:
+                lookup = _Reference(config, name, s, options, systems[s], out).run()
+                if lookup is not None:
+                    found[name, s] = lookup
+    return found
+
+
+class _Reference:
+    """One reference table in one system."""
+
+    def __init__(
+        self, config: Config, name: str, system: str, options: ReferenceOptions, port: System, out: Binding
+    ) -> None:
+        self.config, self.name, self.system, self.options, self.port, self.out = (
+            config,
+            name,
+            system,
+            options,
+            port,
+            out,
+        )
+
+    def problem(self, key: str, code: str, message: str, hint: str = "") -> None:
+        path = ("entities", "lookups", self.name, self.system, key)
+        self.out.problems.append(self.config.problem(path, code, message, hint, system=self.system))
+
+    def run(self) -> Lookup | None:
+        options, before = self.options, len(self.out.problems)
+        info = self.port.describe(options.table, options.schema_name)
+        if info is None:
+            hint = nearest(options.table, self.port.tables(options.schema_name))
+            self.problem("table", "no-table", f"{self.system} has no table {options.table!r}.", hint)
+            return None
+        keys = (options.key,) if options.key else info.primary_key
+        if len(keys) != 1:
+            message = f"{info.name} in {self.system} has no key of one column, which another column could hold."
+            self.problem("key", "lookup-key", message, 'Name the column: key = "…".')
+            return None
+        names = [options.value, *options.where]
+        for key, name in (("key", keys[0]), ("value", options.value), *(("where", n) for n in options.where)):
+            if name not in info.columns or not info.columns[name].kind:
+                message = f"{info.name} in {self.system} has no column {name!r} of a known type."
+                self.problem(key, "no-column", message, nearest(name, info.columns))
+        if len(self.out.problems) > before:
+            return None
+        if not any(u and set(u) <= set(keys) for u in (info.primary_key, *info.unique)):
+            self.problem("key", "key-not-unique", f"{keys[0]} is not unique in {info.name}: no unique index covers it.")
+            return None
+        columns = [info.columns[name] for name in names]
+        types = ["text", *(roads.COLUMN_TYPES.get(c.kind, "text") for c in columns[1:])]
+        where = {}
+        for i, (column, value) in enumerate(options.where.items(), 1):
+            try:
+                where[i] = lookups.constant(value, types[i])
+            except ValueError as error:
+                self.problem("where", "where", f"{column}: {error}.")
+        system = self.config.systems[self.system]
+        table = Table(
+            entity=lookups.PREFIX + self.name,
+            system=self.system,
+            schema=options.schema_name,
+            name=options.table,
+            key=(info.columns[keys[0]],),
+            columns=tuple(columns),
+            types=tuple(types),
+            info=info,
+            capture=system.capture,  # without `modified` a watermark sees nothing: `Library` reads it from time to time
+            triggers=system.triggers,
+            write=False,
+            timezone=system.timezone,
+            creates=False,
+            deletes=False,
+        )
+        return Lookup(table, where, roads.road(columns[0], "text", options.map, options.format or ()))
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -125,8 +216,14 @@ class _Binder:
     """One entity."""
 
     def __init__(
-        self, config: Config, entity: EntityConfig, infos: Mapping[tuple[str, str], TableInfo], out: Binding
+        self,
+        config: Config,
+        entity: EntityConfig,
+        infos: Mapping[tuple[str, str], TableInfo],
+        references: Mapping[tuple[str, str], Lookup],
+        out: Binding,
     ) -> None:
+        self.references = references
         self.config, self.entity, self.out = config, entity, out
         self.infos = {s: infos[entity.name, s] for s in entity.systems if (entity.name, s) in infos}
         self.all_infos = infos
@@ -172,7 +269,8 @@ class _Binder:
         unsuited = [s for s, c in known.items() if not self.spelled(f, s, c)]
         if unsuited:
             return None
-        type_ = "ref" if f.ref else self.declared(f, known) if f.type else self.settled(f, known)
+        given = "ref" if f.ref else "text" if f.lookup else None
+        type_ = given or (self.declared(f, known) if f.type else self.settled(f, known))
         if type_ is None or (f.ref and not self.ref(f, known)):
             return None
         if f.conflict == "sum" and type_ not in ("int", "decimal"):
@@ -198,6 +296,8 @@ class _Binder:
 
     def spelled(self, f: FieldConfig, system: str, column: Column) -> bool:
         """A map or format must suit the column, and every word of the other maps must have a value here."""
+        if f.lookup:
+            return self.looks_up(f, system)
         map, formats, at = f.maps.get(system, ()), f.formats.get(system, ()), ("fields", f.name, system)
         if (map or formats) and column.kind in ("bytes", "time"):
             message = f"{column.name} ({column.native}) can have neither a map nor a format."
@@ -213,6 +313,20 @@ class _Binder:
             message = f"{column.name} ({column.native}) cannot hold {held!r}."
             self.problem((*at, "map", held), "map-value", message, system=system, field=f.name)
         return not bad and self.complete_map(f, system, column)
+
+    def looks_up(self, f: FieldConfig, system: str) -> bool:
+        """Was the reference table understood? A system without one holds the value itself."""
+        spec = self.config.lookups[f.lookup or ""]
+        return system not in spec.systems or (spec.name, system) in self.references
+
+    def way(self, f: FieldConfig, system: str, column: Column, type: str) -> tuple[Road | None, Lookup | None]:
+        """What lies between the column and the canonical value."""
+        if not f.lookup:
+            return roads.road(column, type, f.maps.get(system, ()), f.formats.get(system, ())), None
+        lookup = self.references.get((f.lookup, system))
+        if lookup is None:
+            return roads.road(column, type, (), self.config.lookups[f.lookup].format), None
+        return lookups.road(lookup), lookup
 
     def complete_map(self, f: FieldConfig, system: str, column: Column) -> bool:
         table = self.entity.systems[system]
@@ -304,12 +418,11 @@ class _Binder:
         columns = tuple(
             info.columns[fields[f.name].places[system]] if system in fields[f.name].places else None for f in specs
         )
-        ways = tuple(
-            None
-            if c is None
-            else roads.road(c, f.type, fields[f.name].maps.get(system, ()), fields[f.name].formats.get(system, ()))
+        pairs = [
+            (None, None) if c is None else self.way(fields[f.name], system, c, f.type)
             for c, f in zip(columns, specs, strict=True)
-        )
+        ]
+        ways, references = tuple(way for way, _ in pairs), tuple(lookup for _, lookup in pairs)
         table = Table(
             entity=self.entity.name,
             system=system,
@@ -332,6 +445,7 @@ class _Binder:
             timezone=self.config.systems[system].timezone,
             creates=t.write and self.entity.create.get(system, True),
             roads=ways if any(ways) else (),
+            lookups=references if any(references) else (),
             deletes=t.write and (policy == "propagate" or (policy == "review" and not t.archive)),
         )
         self.warn_unfilled(table)

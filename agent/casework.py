@@ -71,24 +71,30 @@ class Case:
     merged: Merged | None = None
     turned: list[str] = field(default_factory=list)
     relink: bool = False  # its crosswalk rows are to be written (again)
+    relook: bool = False  # a row that it points to through a lookup says something else now
     stopped: bool = False  # nothing is inserted for it
 
 
 def changed_fields(
-    bound: Bound, reading: Reading, image: Image | None, find: RefFinder, bad: list[Bad]
+    bound: Bound, reading: Reading, image: Image | None, find: RefFinder, bad: list[Bad], relook: bool = False
 ) -> dict[int, Value]:
-    """The fields whose value differs from the image's stored form, in canonical form; without an image: all."""
+    """The fields whose value differs from the image's stored form, in canonical form; without an image: all.
+
+    `relook`: fields with a lookup are compared with what the image stands for, whatever is stored."""
+    looked = tuple(i for i in bound.places if bound.table.lookups and bound.table.lookups[i]) if relook else ()
     if image is None:
         candidates: Sequence[int] = bound.places
-    elif reading.raws == image.raws and NEVER not in image.stamps:
+    elif reading.raws == image.raws and NEVER not in image.stamps and not looked:
         return {}
     else:
-        candidates = [i for i in bound.places if reading.raws[i] != image.raws[i] or image.stamps[i] == NEVER]
+        candidates = [
+            i for i in bound.places if reading.raws[i] != image.raws[i] or image.stamps[i] == NEVER or i in looked
+        ]
     out: dict[int, Value] = {}
     for i in candidates:
         try:
             value = bound.decode(i, reading.raws[i])
-            if image is not None and image.stamps[i] != NEVER and _same_stored(bound, i, value, image.raws[i]):
+            if image is not None and image.stamps[i] != NEVER and _same(bound, i, value, image, i in looked):
                 continue  # another spelling of the same value
             out[i] = _gid(bound, i, value, find)
         except ValueError as error:
@@ -96,9 +102,10 @@ def changed_fields(
     return out
 
 
-def _same_stored(bound: Bound, i: int, value: Value, raw: Raw) -> bool:
+def _same(bound: Bound, i: int, value: Value, image: Image, relook: bool) -> bool:
+    """Does the image hold this value? `relook`: what its stored form stood for is not what it would stand for now."""
     try:
-        return bound.decode(i, raw) == value
+        return value == (image.values[i] if relook else bound.decode(i, image.raws[i]))
     except ValueError:
         return False
 
@@ -116,7 +123,7 @@ def _gid(bound: Bound, i: int, value: Value, find: RefFinder) -> Value:
 def side_of(bound: Bound, case: Case, reading: Reading, find: RefFinder) -> Side:
     """One system's part in the merge of this record. Raises UnknownParent."""
     image = case.record.images.get(bound.table.system)
-    changed = changed_fields(bound, reading, image, find, case.bad)
+    changed = changed_fields(bound, reading, image, find, case.bad, case.relook)
     return Side(bound.table, bound.rank, reading, image, changed, bound.fits, bound.decode, bound.stale_window)
 
 
@@ -124,7 +131,7 @@ def is_quiet(case: Case, wanted_in: Sequence[str]) -> bool:
     """Nothing has changed and nothing is wanted: the most frequent answer, and the cheapest."""
     record = case.record
     version = record.version
-    if version is None or record.new or record.frozen or case.relink:
+    if version is None or record.new or record.frozen or case.relink or case.relook:
         return False
     if any(system not in record.links for system in wanted_in):
         return False

@@ -21,6 +21,7 @@ from agent.backlog import Backlog
 from agent.casework import Bound, topological
 from agent.complete import Completeness, Told
 from agent.identity import Row
+from agent.lookups import Library, attach
 from agent.roads import ways
 from agent.round import Abandoned, Report, Round
 from agent.sweep import NOTHING, Chunk, Sweeper
@@ -101,7 +102,8 @@ class Engine:
         self.order = topological(entities)
         self.ranks = {s: i for i, s in enumerate(systems)}
         for s, system in systems.items():
-            system.bind([e.tables[s] for e in entities.values() if s in e.tables])
+            attach(system, s, entities, at_once=False)
+        self.library = Library(entities, systems)
         self.bound = {name: {s: self._bind(entity, s) for s in entity.tables} for name, entity in entities.items()}
         self.lanes = {name: usual.lanes(entity, self.bound[name]) for name, entity in entities.items()}
         self.phases = contact.load_phases(state, entities)
@@ -192,6 +194,7 @@ class Engine:
         try:
             return round.run()
         except Abandoned as abandoned:
+            self.library.again()
             self.went_down(abandoned.system, abandoned.error)
             return None
 

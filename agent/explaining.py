@@ -9,6 +9,7 @@ from adapters.ports import System
 from agent import address, contact, identity
 from agent.address import Address
 from agent.bind import bind
+from agent.lookups import attach
 from agent.places import Held, Place, Rows, Titles, Unknown, Unreadable, places
 from agent.reasons import Reasons, Sight, unknown_parents
 from agent.values import show
@@ -120,7 +121,7 @@ class Explainer:
         if found.problems:
             raise ConfigError(found.problems)
         for s, system in self.all.items():
-            system.bind([e.tables[s] for e in found.entities.values() if s in e.tables])
+            attach(system, s, found.entities)
         return found.entities.get(name)
 
     def explain(self, asked: Address) -> Explained:

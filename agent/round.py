@@ -18,6 +18,7 @@ from agent import applying, contact, crash, existence, outcome, usual, who
 from agent.applying import Encoder, Intent, Target
 from agent.casework import BURIED, Bad, Case, UnknownParent, is_quiet, ref_keys, side_of
 from agent.identity import Row
+from agent.lookups import RELOOK
 from agent.merge import Rules, merge, one_edit, review_id, wanted
 from config.errors import Halt, Taken, Transient
 from config.records import Batch, Crosswalk, Fence, Gid, Key, Op, Reading, WriteKind
@@ -139,11 +140,15 @@ class Round:
         phases = contact.phases(self)
         for s, batch in self.batches.items():
             for entity in batch.emptied:  # durable before the source lets go of it
-                self.engine.sweeper.request(entity, s, "its table was emptied by TRUNCATE", gap=True)
+                if not self.engine.library.changed(s, entity):
+                    self.engine.sweeper.request(entity, s, "its table was emptied by TRUNCATE", gap=True)
             for entity, why in batch.gaps.items():
-                self.engine.sweeper.request(entity, s, why, gap=True)
+                if not self.engine.library.changed(s, entity):
+                    self.engine.sweeper.request(entity, s, why, gap=True)
             for change in batch.changes:
-                if phases[change.entity] in (contact.LIVE, contact.LINK):
+                if self.engine.library.changed(s, change.entity):
+                    self.report.worked = True
+                elif phases[change.entity] in (contact.LIVE, contact.LINK):
                     self.looks[change.entity, s][change.key] = change.op.value
                 elif phases[change.entity] == contact.INDEX:
                     contact.index_change(self, change.entity, s, change.key)
@@ -155,6 +160,7 @@ class Round:
             self.decided.looked.append((look.entity, look.system, look.key))
             if phases.get(look.entity) in (contact.LIVE, contact.LINK):
                 self.looks[look.entity, look.system][look.key] = look.reason
+        self.engine.library.refresh(self)
         contact.step(self, phases)
 
     # --- 2. read ------------------------------------------------------------------------------------------------
@@ -216,6 +222,8 @@ class Round:
                     asking[system][entity].append(key)
                 elif self.looks[entity, system].get(key) == UNKNOWN_OUTCOME:
                     self.cases[entity][known[key]].relink = True
+                elif self.looks[entity, system].get(key) == RELOOK:
+                    self.cases[entity][known[key]].relook = True
         self.read_keys(asking)
 
     def open_case(self, record: Record, asking: dict[str, dict[str, list[Key]]]) -> Case:

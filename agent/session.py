@@ -12,6 +12,7 @@ from adapters.ports import System
 from agent.bind import bind, nearest
 from agent.console import Output
 from agent.engine import Engine, Options
+from agent.lookups import attach
 from config.errors import ConfigError, Problem
 from config.load import load
 from config.model import Config
@@ -84,7 +85,7 @@ def bound_to(config: Config, systems: Mapping[str, System], only: Iterable[str] 
 def take_part(bound: Bound) -> None:
     """Tell each system its tables: for commands that work without an engine, which does this itself."""
     for name, system in bound.systems.items():
-        system.bind([e.tables[name] for e in bound.entities.values() if name in e.tables])
+        attach(system, name, bound.entities)
 
 
 def look_at_state(config: Config) -> None:

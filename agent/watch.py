@@ -85,6 +85,8 @@ class Watch:
         else:
             gaps = dict.fromkeys(engine.entities, origins.REMOVED) if removed else {}
         for entity, why in gaps.items():
+            if engine.library.changed(system, entity):
+                continue
             if system in engine.entities[entity].tables:
                 engine.sweeper.request(entity, system, why, gap=True)
         if known != found:

@@ -170,6 +170,9 @@ def check_holder(draft: Draft, entity: EntityDraft, field: FieldDraft, system: s
 def check_type(draft: Draft, entity: EntityDraft, field: FieldDraft, at: Path) -> None:
     """Counters are numbers without an owner; a reference has the type of the key it holds."""
     kind, ref, own = field.part.get("type"), field.part.get("ref"), field.part.get("conflict")
+    lookup = field.part.get("lookup")
+    if lookup:
+        check_lookup(draft, field, lookup, at)
     spelled = next((s for s, place in field.spelled.items() if place.map or place.format), None)
     if ref and (spelled or field.part.get("format")):
         message = "a reference holds a key, which has neither a map nor a format."
@@ -189,6 +192,23 @@ def check_type(draft: Draft, entity: EntityDraft, field: FieldDraft, at: Path) -
     if own and field.part.get("owner"):
         message = '"sum" adds up what all systems do to the value, so nobody owns it.'
         draft.wrong((*at, "owner"), "owned-sum", message, "Remove owner or conflict.")
+
+
+def check_lookup(draft: Draft, field: FieldDraft, name: str, at: Path) -> None:
+    """The lookup is known, and the field's values are what it says."""
+    if name not in draft.lookups and draft.lookups_known and draft.entities_known:
+        message = f'no lookup is called "{name}". {suggestion(name, draft.lookups)}'
+        draft.wrong((*at, "lookup"), "unknown-lookup", message, f"Add [lookups.{name}] to a file in entities/.")
+    for key in ("ref", "format", "type"):
+        if field.part.get(key):
+            message = f"a field with a lookup has no {key}: its value is what the lookup gives."
+            draft.wrong((*at, key), "lookup-too", message, "Remove one of the two.")
+    for system, place in field.spelled.items():
+        if place.map or place.format:
+            message = "the lookup says how the values are spelled."
+            draft.wrong((*at, system), "lookup-too", message, "Move the map or format to the lookup.")
+    if field.part.get("conflict") == "sum":
+        draft.wrong((*at, "conflict"), "not-a-number", '"sum" adds numbers, and a lookup gives none.', "Remove it.")
 
 
 def check_ref(draft: Draft, entity: EntityDraft, field: FieldDraft, at: Path) -> None:

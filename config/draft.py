@@ -21,7 +21,9 @@ from config.model import (
     EntityOptions,
     FieldOptions,
     LogOptions,
+    LookupOptions,
     Options,
+    ReferenceOptions,
     SweepOptions,
     SystemOptions,
     TableOptions,
@@ -36,7 +38,8 @@ Path = tuple[str, ...]
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 AGENT_FILE = ("agent", "sweep", "log", "systems")  # the sections of accord.toml
-SECTIONS = (*AGENT_FILE, "limits", "lookups")
+LOOKUPS = "lookups"  # the section of a file in entities/ that is no entity
+SECTIONS = (*AGENT_FILE, "limits", LOOKUPS)
 
 
 def keys(model: type[Options]) -> dict[str, str]:
@@ -48,7 +51,7 @@ def keys(model: type[Options]) -> dict[str, str]:
 # mean nothing yet: a configuration that is valid now must stay valid when they do.
 RESERVED = {
     *keys(EntityOptions), *keys(TableOptions), *keys(FieldOptions), "fields", "column", "map",
-    "from", "lookup", "only", "part_of", "satellites", "to", "where",
+    "from", "only", "part_of", "satellites", "to", "where",
 }  # fmt: skip
 
 
@@ -91,6 +94,13 @@ class EntityDraft:
         return system in self.tables or system in self.doubtful
 
 
+@dataclass(slots=True)
+class LookupDraft:
+    part: Part[LookupOptions]
+    tables: dict[str, Part[ReferenceOptions]] = field(default_factory=dict)
+    doubtful: set[str] = field(default_factory=set)
+
+
 def places(entity: EntityDraft) -> str:
     """How a field of this entity is written, for messages."""
     inner = ", ".join(f'{system} = "column"' for system in entity.tables or ("SYSTEM",))
@@ -111,6 +121,8 @@ class Draft:
     misnamed: set[str] = field(default_factory=set)  # systems that are called like an option
     systems_known: bool = True  # False: accord.toml was not understood, and no system can be called unknown
     entities: dict[str, EntityDraft] = field(default_factory=dict)
+    lookups: dict[str, LookupDraft] = field(default_factory=dict)
+    lookups_known: bool = True  # False: no lookup can be called unknown
     entities_known: bool = True  # False: some file was not understood, and no entity can be called unknown
 
     def wrong(self, path: Path, code: str, message: str, hint: str = "") -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from config.check import check
-from config.draft import Draft, EntityDraft, FieldDraft, Part
+from config.draft import Draft, EntityDraft, FieldDraft, LookupDraft, Part
 from config.errors import ConfigError, Problem
 from config.find import display, find, read_toml
 from config.lines import Source
@@ -17,7 +17,9 @@ from config.model import (
     Config,
     EntityConfig,
     FieldConfig,
+    LookupConfig,
     Options,
+    ReferenceOptions,
     SystemConfig,
     SystemOptions,
     TableConfig,
@@ -105,9 +107,20 @@ def assemble(draft: Draft, file: Path, environ: Mapping[str, str]) -> Config:
     agent = AgentConfig.model_construct(None, **(written | {"state": folder / written["state"]}))
     systems = {name: assemble_system(draft, name, part, agent, folder, environ) for name, part in draft.systems.items()}
     entities = {name: assemble_entity(name, entity, systems, agent) for name, entity in draft.entities.items()}
+    lookups = {name: assemble_lookup(name, lookup) for name, lookup in draft.lookups.items()}
     return Config(
-        agent, draft.sweep.value, draft.log.value, systems, entities, folder, file, draft.source, draft.sources
+        agent, draft.sweep.value, draft.log.value, systems, entities, folder, file, draft.source, draft.sources, lookups
     )
+
+
+def assemble_lookup(name: str, draft: LookupDraft) -> LookupConfig:
+    whole = values(draft.part)
+    tables = {}
+    for system, part in draft.tables.items():
+        written = values(part)
+        written["format"] = whole["format"] if written["format"] is None else written["format"]
+        tables[system] = ReferenceOptions.model_construct(None, **written)
+    return LookupConfig.model_construct(None, **whole, name=name, systems=tables)
 
 
 def assemble_system(

@@ -169,6 +169,8 @@ class FieldOptions(Options):
     """Who wins when two systems changed it; left out: as the entity says."""
     ref: Annotated[str | None, v.TEXT] = None
     """The entity whose record's key the columns hold."""
+    lookup: Annotated[str | None, v.TEXT] = None
+    """The lookup whose rows' keys the columns hold."""
     format: Annotated[tuple[str, ...], v.FORMAT] = ()
     """What makes spellings comparable, in all systems that do not say their own (`{ column = "…", format = … }`); one,
     or several in order: see formats.md. Each system keeps its own spelling while the values are equal."""
@@ -178,6 +180,34 @@ class FieldOptions(Options):
     """Fields with one group are merged and compared as one value (amount and currency)."""
     lossy: Annotated[frozenset[str], v.SYSTEMS] = frozenset()
     """Systems that may store the value cut, rounded or without some characters; the agreed value stays whole."""
+
+
+class ReferenceOptions(Options):
+    """`[lookups.L.S]`: the reference table in one system. A system without one holds the value itself."""
+
+    table: v.Text
+    """The table."""
+    schema_name: Annotated[str | None, v.TEXT] = Field(default=None, alias="schema")
+    """Its schema; left out: the account's own."""
+    key: Annotated[str | None, v.COLUMN] = None
+    """The column that other tables hold; left out: the primary key."""
+    value: Annotated[str, v.COLUMN]
+    """The column with the code or name that is agreed."""
+    where: Annotated[dict[str, Value], v.CONSTANTS] = {}
+    """Only rows with these values count."""
+    map: Annotated[v.Map, v.MAP] = ()
+    """What `value` holds = the agreed word."""
+    format: Annotated[tuple[str, ...] | None, v.FORMAT] = None
+    """What makes spellings comparable in this system; left out: as the lookup says."""
+
+
+class LookupOptions(Options):
+    """`[lookups.L]`, in a file of `entities/`: columns of several systems hold keys of rows in tables of their own, and
+    what is agreed is those rows' code or name. A field says `lookup = "L"`."""
+
+    format: Annotated[tuple[str, ...], v.FORMAT] = ()
+    """What makes spellings comparable (`"country"`: Germany, DE and DEU are one), in all systems that do not say their
+    own."""
 
 
 class EntityOptions(Options):
@@ -276,6 +306,13 @@ class FieldConfig(FieldOptions):
     """Of `decimal(n)`."""
 
 
+class LookupConfig(LookupOptions):
+    """One lookup; the formats of its tables are resolved."""
+
+    name: str
+    systems: dict[str, ReferenceOptions]
+
+
 class EntityConfig(EntityOptions):
     """One entity, with its tables and fields in the order of the file."""
 
@@ -303,7 +340,8 @@ class Config:
     folder: Path
     file: Path
     source: Source  # of accord.toml
-    sources: Mapping[str, Source] = field(default_factory=dict)  # by entity
+    sources: Mapping[str, Source] = field(default_factory=dict)  # by entity, and "lookups"
+    lookups: Mapping[str, LookupConfig] = field(default_factory=dict)
 
     def where(self, *path: str) -> tuple[str | None, int | None]:
         """Display file and line of a key, e.g. ("entities", "customer", "crm", "table") or ("systems", "crm", "url").

@@ -7,11 +7,13 @@ from typing import Any
 
 from config.draft import (
     AGENT_FILE,
+    LOOKUPS,
     RESERVED,
     SECTIONS,
     Draft,
     EntityDraft,
     FieldDraft,
+    LookupDraft,
     Path,
     keys,
     places,
@@ -21,6 +23,8 @@ from config.model import (
     EntityOptions,
     FieldOptions,
     LogOptions,
+    LookupOptions,
+    ReferenceOptions,
     SweepOptions,
     SystemOptions,
     TableOptions,
@@ -65,7 +69,9 @@ def read_entity_file(draft: Draft, raw: dict[str, Any], names: Iterable[str]) ->
     """One file of entities, of which `names` are to be read (the others were defined before)."""
     for name in names:
         path = ("entities", name)
-        if name in SECTIONS:
+        if name == LOOKUPS:
+            read_lookups(draft, raw[name], path)
+        elif name in SECTIONS:
             hint = "Move it to accord.toml." if name in AGENT_FILE else "Choose another name."
             draft.wrong(path, "reserved-name", f'an entity cannot be called "{name}".', hint)
         elif not isinstance(raw[name], dict):
@@ -73,6 +79,31 @@ def read_entity_file(draft: Draft, raw: dict[str, Any], names: Iterable[str]) ->
             draft.wrong(path, "wrong-type", message, "Every key stands in the section of its entity.")
         elif draft.name_ok(path, "an entity", ()):
             draft.entities[name] = read_entity(draft, raw[name], path)
+
+
+def read_lookups(draft: Draft, raw: object, path: Path) -> None:
+    """`[lookups.L]` and `[lookups.L.S]`."""
+    if not isinstance(raw, dict):
+        draft.lookups_known = False
+        draft.wrong(path, "wrong-type", f"expected sections [lookups.NAME], got {shown(raw)}.")
+        return
+    for name, section in raw.items():
+        at = (*path, name)
+        draft.name_ok(at, "a lookup", ())
+        if not isinstance(section, dict):
+            draft.lookups_known = False
+            draft.wrong(at, "wrong-type", f"expected a section [lookups.{name}], got {shown(section)}.")
+            continue
+        options = {key: value for key, value in section.items() if key in keys(LookupOptions)}
+        lookup = draft.lookups[name] = LookupDraft(draft.section(LookupOptions, options, at))
+        for key, value in section.items():
+            if key in options:
+                continue
+            if key in draft.systems or (not draft.systems_known and isinstance(value, dict)):
+                lookup.tables[key] = draft.section(ReferenceOptions, value, (*at, key))
+            else:
+                meant = draft.unknown_key((*at, key), [*draft.systems, *keys(LookupOptions)])
+                lookup.doubtful |= {key, meant or key}
 
 
 def read_entity(draft: Draft, raw: dict[str, Any], path: Path) -> EntityDraft:

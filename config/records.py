@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 Value = str | int | Decimal | bool | date | datetime | bytes | None
 """Canonical: text, int, Decimal, bool, date, aware UTC datetime, bytes, gid (as text), None = empty."""
@@ -257,6 +257,7 @@ class Table:
     creates: bool = True  # may Accord insert rows here
     deletes: bool = True  # may Accord delete rows here (`propagate`, or a person who says so)
     roads: tuple[Road | None, ...] = ()  # one per field, or none at all; adapters know nothing of them
+    lookups: tuple[Any, ...] = ()  # the same: the `agent.lookups.Lookup` at the end of the road
 
     def road(self, i: int) -> Road | None:
         return self.roads[i] if self.roads else None

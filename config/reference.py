@@ -15,7 +15,9 @@ from config.model import (
     EntityOptions,
     FieldOptions,
     LogOptions,
+    LookupOptions,
     Options,
+    ReferenceOptions,
     SweepOptions,
     SystemOptions,
     TableOptions,
@@ -32,6 +34,8 @@ SECTIONS: tuple[tuple[str, type[Options]], ...] = (
     ("entities/*.toml: `[ENTITY]`", EntityOptions),
     ("entities/*.toml: `[ENTITY.S]`", TableOptions),
     ("entities/*.toml: `[ENTITY.fields]`", FieldOptions),
+    ("entities/*.toml: `[lookups.L]`", LookupOptions),
+    ("entities/*.toml: `[lookups.L.S]`", ReferenceOptions),
 )
 
 

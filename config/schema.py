@@ -7,13 +7,15 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from config.draft import NAME, RESERVED, SECTIONS
+from config.draft import LOOKUPS, NAME, RESERVED, SECTIONS
 from config.model import (
     AgentOptions,
     EntityOptions,
     FieldOptions,
     LogOptions,
+    LookupOptions,
     Options,
+    ReferenceOptions,
     SweepOptions,
     SystemOptions,
     TableOptions,
@@ -46,12 +48,16 @@ def entity_schema() -> dict[str, Any]:
     field = section(FieldOptions, others=dict(PLACE.schema))
     entity["properties"]["fields"] = {**named(field), "description": summary(FieldOptions)}
     entity["required"] = ["fields"]
+    lookup = section(LookupOptions, others=section(ReferenceOptions))
+    lookups = {**named(lookup), "description": summary(LookupOptions)}
+    reserved = [name for name in SECTIONS if name != LOOKUPS]
     return {
         "$schema": DIALECT,
         "title": "entities/*.toml",
         "type": "object",
+        "properties": {LOOKUPS: lookups},
         "additionalProperties": entity,
-        "propertyNames": {"pattern": f"^{NAME.pattern}$", "not": {"enum": list(SECTIONS)}},
+        "propertyNames": {"pattern": f"^{NAME.pattern}$", "not": {"enum": reserved}},
     }
 
 

@@ -23,7 +23,9 @@ class Capture:
         for bound in bounds:
             if bound.table.capture == "trigger":
                 self._by_tag.setdefault(bound.tag, []).append(bound)
-        polled = {b.entity: Polled(session, b) for b in bounds if b.table.capture == "watermark"}
+        polled = {
+            b.entity: Polled(session, b) for b in bounds if b.table.capture == "watermark" and b.modified is not None
+        }
         self._log, self._logs, self._session, self._tables = log, logs, session, Tables(polled, overlap)
 
     def attend(self, position: bytes | None) -> None:

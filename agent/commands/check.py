@@ -12,6 +12,7 @@ from adapters.ports import System
 from agent import console, session
 from agent.bind import Binding, bind
 from agent.console import Output, number
+from agent.lookups import attach
 from config.errors import DONE, LOOK, UNREACHABLE, USAGE, AccordError, ConfigError, Problem, Transient
 from config.model import Config
 from state.lock import holder
@@ -127,8 +128,7 @@ class Checked:
         (self.wrong if isinstance(error, ConfigError) else where).extend(error.problems)
 
     def _system(self, name: str, system: System, binding: Binding) -> None:
-        tables = [e.tables[name] for e in binding.entities.values() if name in e.tables]
-        system.bind(tables)
+        attach(system, name, binding.entities)
         wrong = system.check()
         self.todo += wrong
         if not wrong:

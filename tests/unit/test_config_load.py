@@ -91,6 +91,7 @@ def test_what_an_entity_says_holds_for_the_fields_that_its_system_holds() -> Non
         "email": "crm",
         "mobiles": "crm",
         "phone": "erp",
+        "country": "crm",
         "parent": "crm",
         "visits": None,  # a counter has no owner
         "credit": "crm",

@@ -13,7 +13,17 @@ from jsonschema import Draft202012Validator
 
 from config.draft import RESERVED, keys
 from config.load import load
-from config.model import AgentOptions, DefaultOptions, EntityOptions, FieldOptions, Options, SystemOptions, TableOptions
+from config.model import (
+    AgentOptions,
+    DefaultOptions,
+    EntityOptions,
+    FieldOptions,
+    LookupOptions,
+    Options,
+    ReferenceOptions,
+    SystemOptions,
+    TableOptions,
+)
 from config.reference import filled
 from config.schema import accord_schema, entity_schema
 
@@ -56,7 +66,9 @@ def test_the_examples_are_valid() -> None:
 
 
 def test_the_examples_use_every_key() -> None:
-    agent, entities = read(EXAMPLES / "accord.toml"), [e for path in ENTITIES for e in read(path).values()]
+    agent, files = read(EXAMPLES / "accord.toml"), [read(path) for path in ENTITIES]
+    lookups = [lookup for file in files for lookup in file.pop("lookups", {}).values()]
+    entities = [e for file in files for e in file.values()]
     systems = list(agent["systems"].values())
     fields = [field for e in entities for field in e["fields"].values()]
     tables = [value for e in entities for key, value in e.items() if key in agent["systems"]]
@@ -67,6 +79,8 @@ def test_the_examples_use_every_key() -> None:
         (EntityOptions, entities),
         (TableOptions, tables),
         (FieldOptions, fields),
+        (LookupOptions, lookups),
+        (ReferenceOptions, [v for lookup in lookups for key, v in lookup.items() if key in agent["systems"]]),
     ]
     for model, sections in used:
         unused = keys(model).keys() - {key for section in sections for key in section}
