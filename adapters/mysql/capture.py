@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
 from adapters.convert import MYSQL
 from adapters.keys import normal
 from adapters.mysql.connection import Session
-from adapters.mysql.objects import LOST
+from adapters.mysql.objects import LOST, UNKNOWN
 from adapters.mysql.sql import chunks, literal, values
 from adapters.mysql.tables import Bound
 from adapters.rows import ENTRY
@@ -22,13 +23,20 @@ SOME = 20_000
 PATIENCE = 5.0
 """Seconds after which other work has its turn, when a backlog is let go of."""
 OPS = {"I": Op.INSERT, "U": Op.UPDATE, "D": Op.DELETE}
+FOLLOWED = "rows that refer to others were deleted or changed with them, and it could not be noted which"
 Ranges = list[tuple[int, int]]
+
+
+class Found(NamedTuple):
+    changes: list[Change]
+    more: bool
+    gaps: dict[str, str]  # by entity
 
 
 def log_changes(
     session: Session, changes: str, bounds: Mapping[str, Sequence[Bound]], held: Ranges, limit: int
-) -> tuple[list[Change], Ranges, bool]:
-    """Up to `limit` distinct records, the ids of all rows that speak of them, and whether there are more.
+) -> tuple[Found, Ranges]:
+    """Up to `limit` distinct records, and the ids of all rows that speak of them.
 
     A lower bound on the id would not be safe: a transaction that commits late has low ids (I11). `held` are ids that
     were handed out before and are still there.
@@ -38,6 +46,7 @@ def log_changes(
     rows = session.query(f"SELECT id, tbl, `key`, op FROM {changes} ORDER BY id LIMIT {asked}")
     known = set().union(*(range(first, last + 1) for first, last in held)) if held else set()
     records: dict[tuple[str, Key], Op] = {}
+    gaps: dict[str, str] = {}
     taken: list[int] = []
     more = len(rows) == asked
     for text, tag, key, op in rows:
@@ -46,13 +55,18 @@ def log_changes(
             continue
         if op == LOST:
             raise lost(session.name, tag)
+        if op == UNKNOWN:
+            gaps |= {b.table.entity: FOLLOWED for b in bounds.get(tag, ())}
+            taken.append(number)
+            continue
         targets = [(b.table.entity, k) for b in bounds.get(tag, ()) for k in _normal(b, key)]
         if len(records) + sum(t not in records for t in targets) > limit and records:
             more = True
             break
         records.update((target, OPS.get(op, Op.LOOK)) for target in targets)
         taken.append(number)
-    return [Change(entity, key, op) for (entity, key), op in records.items()], ranges(taken), more
+    found = [Change(entity, key, op) for (entity, key), op in records.items()]
+    return Found(found, more, gaps), ranges(taken)
 
 
 def lost(system: str, table: str) -> Halt:

@@ -6,8 +6,10 @@ import re
 from collections.abc import Iterator, Sequence
 
 from adapters import rows
+from adapters.mysql import followers
 from adapters.mysql.binlog.settings import wrong
 from adapters.mysql.binlog.values import KINDS, understood
+from adapters.mysql.cascades import Web
 from adapters.mysql.connection import Session
 from adapters.mysql.errors import HALT, number_of
 from adapters.mysql.objects import Names
@@ -21,12 +23,15 @@ DENIED = (1142, 1143, 1044, 1370, 1227)
 class Check:
     """Collects problems; each says what to do."""
 
-    def __init__(self, session: Session, names: Names, bounds: Sequence[Bound], system: str, prepared: bool) -> None:
+    def __init__(
+        self, session: Session, names: Names, bounds: Sequence[Bound], system: str, prepared: bool, web: Web
+    ) -> None:
         self._session = session
         self._names = names
         self._bounds = bounds
         self._system = system
         self._prepared = prepared
+        self._web = web
         self._grants: list[str] | None = None
         self._who = ""
 
@@ -34,8 +39,9 @@ class Check:
         self._who = account(self._session)
         found = list(self._settings())
         for bound in self._bounds:
-            found += [*self._engine(bound), *self._rights(bound), *self._expressions(bound), *self._cascades(bound)]
+            found += [*self._engine(bound), *self._rights(bound), *self._expressions(bound)]
             found += self._key_type(bound) if bound.logged else ()
+        found += self._cascades()
         if any(b.logged for b in self._bounds):
             found += [*wrong(self._session, self._system), *self._replica()]
         return found
@@ -164,13 +170,25 @@ class Check:
                 hint = f'use capture = "trigger"; the log is understood for keys of {KINDS}'
                 yield self._problem("key-type", text, hint, bound)
 
-    def _cascades(self, bound: Bound) -> Iterator[Problem]:
-        for foreign in bound.table.info.foreign_keys:
-            if foreign.on_delete in ("cascade", "set null") and bound.captured:
-                what = f"when a row of {foreign.to_table} is deleted (ON DELETE {foreign.on_delete.upper()})"
-                text = f"{bound.table.name} loses rows or references {what}; MariaDB runs no trigger for that."
-                hint = "let the application delete such rows itself; else a sweep finds them late"
-                yield self._problem("cascade", text, hint, bound)
+    def _cascades(self) -> Iterator[Problem]:
+        """The triggers on the tables from which foreign keys lead to captured ones."""
+        captured = [b for b in self._bounds if b.captured]
+        there = {(b.database, b.table.name) for b in captured}
+        found = followers.triggers(self._names, captured, self._web)
+        for schema, table in sorted({trigger.place for trigger in found} - there):
+            if self._granted("TRIGGER", schema, table):
+                continue
+            entities = sorted({e for t in found if t.place == (schema, table) for e in t.entities})
+            text = f"the account lacks TRIGGER on the table {table}, with whose rows those of {', '.join(entities)} go."
+            grant = f"GRANT TRIGGER ON {qualified(schema, table)} TO {self._who};"
+            yield self._problem("privilege", text, f"run as an administrator: {grant}")
+        for schema, table in sorted(self._web.children - there):
+            name = qualified(schema, table)
+            if not self._prepared and not self._explains(f"SELECT 1 FROM {name} LIMIT 0"):
+                text = f"the account lacks SELECT on the table {table}, by which foreign keys lead to captured ones."
+                yield self._problem(
+                    "privilege", text, f"run as an administrator: GRANT SELECT ON {name} TO {self._who};"
+                )
 
 
 def account(session: Session) -> str:

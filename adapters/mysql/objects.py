@@ -28,6 +28,9 @@ KEY_LENGTH = 600
 LOST = "?"
 """The operation of a row of the log that cannot say which row of the table it is about."""
 
+UNKNOWN = "*"
+"""The same of rows that a foreign key took along: the table is swept."""
+
 _TABLE = "ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_nopad_bin"
 
 
@@ -56,23 +59,37 @@ class Names:
         return f"{self.prefix}_agent"
 
     def trigger(self, bound: Bound, event: str) -> str:
+        return self.named(bound.database, bound.table.name, event)
+
+    def named(self, database: str, table: str, event: str) -> str:
         """At most 64 characters, as the server allows."""
-        name = f"{self.prefix}_{bound.table.name}_{event}"
+        name = f"{self.prefix}_{table}_{event}"
         if len(name) > 64:
             name = f"{name[:47]}_{hashlib.sha256(name.encode()).hexdigest()[:16]}"
-        return qualified(bound.database, name)
+        return qualified(database, name)
 
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
     name: str  # qualified
+    place: tuple[str, str]  # the table: (database, table)
     event: str
-    table: str  # qualified
     body: str
+    timing: str
+    entities: tuple[str, ...]  # whose changes are seen by it
+    follows: bool = False  # it notes what foreign keys carry on (`followers`)
+
+    @property
+    def table(self) -> str:
+        return qualified(*self.place)
+
+    @property
+    def when(self) -> str:
+        return f"{self.timing} {self.event} ON {self.table}"
 
     @property
     def create(self) -> str:
-        return f"CREATE OR REPLACE TRIGGER {self.name} AFTER {self.event} ON {self.table} FOR EACH ROW\n{self.body}"
+        return f"CREATE OR REPLACE TRIGGER {self.name} {self.when} FOR EACH ROW\n{self.body}"
 
 
 def table_statements(names: Names) -> list[tuple[str, str]]:
@@ -85,7 +102,7 @@ def table_statements(names: Names) -> list[tuple[str, str]]:
             "  tbl varchar(200) NOT NULL,\n"
             "  `key` text NOT NULL COMMENT 'primary key; a JSON array if it has several columns',\n"
             "  was text NULL COMMENT 'the primary key before it was changed',\n"
-            "  op char(1) NOT NULL COMMENT 'I insert, U update, D delete, ? the key is gone',\n"
+            "  op char(1) NOT NULL COMMENT 'I insert, U update, D delete, ? the key is gone, * unknown',\n"
             "  cols text NULL COMMENT 'the mapped columns that changed; NULL: perhaps all',\n"
             "  changed_at datetime(6) NULL COMMENT 'UTC',\n"
             "  own tinyint NOT NULL DEFAULT 0 COMMENT '1: in a transaction of Accord',\n"
@@ -135,8 +152,9 @@ def triggers(names: Names, bounds: Sequence[Bound]) -> list[Trigger]:
             ("UPDATE", _update_body(names, first, watched)),
             ("DELETE", _delete_body(names, first)),
         ):
-            table = qualified(first.database, first.table.name)
-            found.append(Trigger(names.trigger(first, event.lower()), event, table, body))
+            place = first.database, first.table.name
+            entities = tuple(bound.table.entity for bound in same)
+            found.append(Trigger(names.trigger(first, event.lower()), place, event, body, "AFTER", entities))
     return found
 
 
@@ -217,7 +235,7 @@ TRIGGER_SESSION = "SET NAMES utf8mb4", "SET SESSION sql_mode = ''"
 """A trigger keeps these settings of the session that makes it. Not strict: see the module."""
 
 
-def prepare_script(names: Names, bounds: Sequence[Bound]) -> str:
+def prepare_script(names: Names, made: Sequence[Trigger]) -> str:
     lines = [
         f"-- Accord's objects in {names.database}, for the `mariadb` client. May be run again at any time.",
         "-- Run it as an account that stays: the triggers run with its rights.",
@@ -227,7 +245,6 @@ def prepare_script(names: Names, bounds: Sequence[Bound]) -> str:
     for what, statement in table_statements(names):
         lines += ["", f"-- {what}", f"{statement};"]
     lines += [f"{statement};" for statement in seed_statements(names)]
-    made = triggers(names, bounds)
     if made:
         lines += [
             "",
@@ -258,16 +275,19 @@ def present_tables(session: Session, names: Names) -> set[str]:
 
 
 def present_triggers(session: Session, names: Names) -> dict[str, tuple[str, str]]:
-    """Accord's triggers in all databases that the account may see: qualified name -> (event and table, body)."""
+    """Accord's triggers in all databases that the account may see: qualified name -> (when it fires, body)."""
     rows = session.query(
-        "SELECT TRIGGER_SCHEMA, TRIGGER_NAME, EVENT_MANIPULATION, EVENT_OBJECT_TABLE, ACTION_STATEMENT"
-        " FROM information_schema.TRIGGERS WHERE ACTION_TIMING = 'AFTER'"
-        f" AND LOCATE({literal('INSERT INTO ' + names.changes)}, ACTION_STATEMENT) > 0"
+        "SELECT TRIGGER_SCHEMA, TRIGGER_NAME, ACTION_TIMING, EVENT_MANIPULATION, EVENT_OBJECT_SCHEMA,"
+        " EVENT_OBJECT_TABLE, ACTION_STATEMENT FROM information_schema.TRIGGERS"
+        f" WHERE LOCATE({literal('INSERT INTO ' + names.changes)}, ACTION_STATEMENT) > 0"
     )
-    return {qualified(s, n): (f"{event} {qualified(s, table)}", body) for s, n, event, table, body in rows}
+    return {
+        qualified(schema, name): (f"{timing} {event} ON {qualified(place, table)}", body)
+        for schema, name, timing, event, place, table, body in rows
+    }
 
 
-def problems(session: Session, names: Names, bounds: Sequence[Bound], system: str) -> list[Problem]:
+def problems(session: Session, names: Names, triggers: Sequence[Trigger], system: str) -> list[Problem]:
     """What is missing of Accord's objects, or was made for another mapping. Reads only."""
     hint = "run `accord prepare`, or let an administrator run `accord prepare --print`"
     tables, found = present_tables(session, names), present_triggers(session, names)
@@ -276,13 +296,13 @@ def problems(session: Session, names: Names, bounds: Sequence[Bound], system: st
     listed = [Problem(code, f"the table {name} is missing.", hint, system=system) for name in missing]
     if missing:
         return listed
-    wanted = {t.name: t for t in triggers(names, bounds)}
+    wanted = {t.name: t for t in triggers}
     for name, trigger in wanted.items():
-        entity = next(b.table.entity for b in bounds if qualified(b.database, b.table.name) == trigger.table)
+        entity = trigger.entities[0]
         if name not in found:
             text = f"the trigger {name} is missing (or the account lacks the right TRIGGER to see it)."
             listed.append(Problem("no-trigger", text, hint, system=system, entity=entity))
-        elif (f"{trigger.event} {trigger.table}", _plain(trigger.body)) != (found[name][0], _plain(found[name][1])):
+        elif (trigger.when, plain(trigger.body)) != (found[name][0], plain(found[name][1])):
             text = f"the trigger {name} was made for another mapping, or was changed."
             listed.append(Problem(code, text, hint, system=system, entity=entity))
     for name in found.keys() - wanted.keys():
@@ -291,5 +311,6 @@ def problems(session: Session, names: Names, bounds: Sequence[Bound], system: st
     return listed
 
 
-def _plain(body: str) -> str:
+def plain(body: str) -> str:
+    """A trigger's body, for a comparison."""
     return re.sub(r"\s+", " ", body).strip().rstrip(";")

@@ -11,13 +11,15 @@ from typing import Any
 import sqlalchemy.exc
 
 from adapters import watermark
-from adapters.mysql import capture, horizon, links, objects, reader
+from adapters.mysql import capture, cascades, followers, horizon, links, objects, reader
 from adapters.mysql.binlog.backlog import Written
 from adapters.mysql.binlog.capture import Found, Listen, Logged
+from adapters.mysql.cascades import Web
 from adapters.mysql.check import DENIED, Check, account
 from adapters.mysql.connection import Session
 from adapters.mysql.describe import reflector
 from adapters.mysql.errors import number_of
+from adapters.mysql.objects import Trigger
 from adapters.mysql.origin import origin
 from adapters.mysql.sql import literal, qualified
 from adapters.mysql.tables import Bound
@@ -31,7 +33,6 @@ from adapters.waking import Ask, ThreadWaker
 from config.errors import AccordError, Halt, Problem, Transient
 from config.records import (
     Batch,
-    Change,
     Crosswalk,
     Fence,
     Gid,
@@ -63,6 +64,8 @@ class MariaSystem:
         self._bounds: dict[str, Bound] = {}
         self._tables = Tables({}, 0)
         self._log: Logged | None = None
+        self._web: Web | None = None  # as it was when it was asked for last,
+        self._made: dict[str, str] = {}  # with the tables that were made at these times
         self._horizon = horizon.Horizon(self._session)
         self._offset: Stamp = 0
 
@@ -95,6 +98,7 @@ class MariaSystem:
         self._bounds = {t.entity: Bound(t, self._session, self._names.database) for t in tables}
         polled = {e: Marks(self._session, b) for e, b in self._bounds.items() if b.polled}
         self._tables = Tables(polled, self._config.overlap)
+        self._web = None
         logged = [b for b in self._bounds.values() if b.logged]
         self._log = Logged(self._config, self._session, self._names, logged) if logged else None
 
@@ -163,7 +167,8 @@ class MariaSystem:
 
     def origin(self) -> Origin:
         with self._session.errors():
-            return origin(self._session, self._config.target, self._names, list(self._bounds.values()))
+            bounds, places = list(self._bounds.values()), self._followed().places
+            return origin(self._session, self._config.target, self._names, bounds, places, self._still_wanted)
 
     def attend(self, position: bytes | None) -> None:
         """What changed since then is noted by what `prepare` makes, and by the server's log."""
@@ -174,7 +179,7 @@ class MariaSystem:
         places = watermark.unpack(position)
         held = capture.load(places.log)
         room = self._tables.rest(limit)
-        found, ids, more = self._from_log(held, room if self._log is None else max(1, room // 2))
+        (found, more, gaps), ids = self._from_log(held, room if self._log is None else max(1, room // 2))
         read = Found([], b"", False, {})
         if self._log is not None:
             read = self._log.changes(places.stream, max(1, room - len(found)))
@@ -184,7 +189,8 @@ class MariaSystem:
         log = capture.dump(ids or held)
         position = watermark.pack(watermark.Places(log, polled.marks, read.noted))
         more = more or polled.more
-        return Batch(found + polled.changes, position, more, {**polled.complete, **read.complete}, gaps=read.gaps)
+        complete = {**polled.complete, **read.complete}
+        return Batch(found + polled.changes, position, more, complete, gaps=gaps | read.gaps)
 
     @contextmanager
     def _polling(self) -> Iterator[None]:
@@ -199,10 +205,10 @@ class MariaSystem:
             if self._session.open:
                 self._session.query("COMMIT")
 
-    def _from_log(self, held: capture.Ranges, limit: int) -> tuple[list[Change], capture.Ranges, bool]:
+    def _from_log(self, held: capture.Ranges, limit: int) -> tuple[capture.Found, capture.Ranges]:
         tables = objects.by_table(self._bounds.values())
         if not tables:
-            return [], [], False
+            return capture.Found([], False, {}), []
         self._need(self._names.changes)
         return capture.log_changes(self._session, self._names.changes, tables, held, limit)
 
@@ -229,7 +235,7 @@ class MariaSystem:
 
     def check(self) -> list[Problem]:
         done = not self.prepared()
-        return Check(self._session, self._names, list(self._bounds.values()), self.name, done).run()
+        return Check(self._session, self._names, list(self._bounds.values()), self.name, done, self._followed()).run()
 
     def notes(self) -> list[Problem]:
         polled = [b for b in self._bounds.values() if b.polled]
@@ -241,15 +247,33 @@ class MariaSystem:
             found += [unstamped(bound.table, count)] if count else []
         return found
 
+    def _wanted(self) -> list[Trigger]:
+        """The triggers that capture takes, by the foreign keys as they are now."""
+        self._web = None
+        return followers.wanted(self._names, list(self._bounds.values()), self._followed())
+
+    def _still_wanted(self, made: Mapping[str, str]) -> list[Trigger]:
+        """The same at little cost: asked again only where a table that plays a part was made or altered since."""
+        if made != self._made:
+            self._web, self._made = None, dict(made)
+        return followers.wanted(self._names, list(self._bounds.values()), self._followed())
+
+    def _followed(self) -> Web:
+        """By which foreign keys rows that triggers note may be changed by the server itself."""
+        captured = [b for b in self._bounds.values() if b.captured]
+        if self._web is None:
+            self._web = cascades.web(self._session, captured) if captured else Web((), {})
+        return self._web
+
     def prepared(self) -> list[Problem]:
-        return objects.problems(self._session, self._names, list(self._bounds.values()), self.name)
+        return objects.problems(self._session, self._names, self._wanted(), self.name)
 
     def prepare_sql(self) -> str:
-        return objects.prepare_script(self._names, list(self._bounds.values()))
+        return objects.prepare_script(self._names, self._wanted())
 
     def prepare(self) -> None:
         """DDL commits by itself: each step may be repeated, and a second run completes what a first one began."""
-        wanted = objects.triggers(self._names, list(self._bounds.values()))
+        wanted = self._wanted()
         statements = [text for _, text in objects.table_statements(self._names)] + objects.seed_statements(self._names)
         surplus = objects.present_triggers(self._session, self._names).keys() - {t.name for t in wanted}
         statements += [f"DROP TRIGGER IF EXISTS {name}" for name in surplus]

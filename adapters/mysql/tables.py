@@ -200,7 +200,12 @@ def raw(column: Column, prefix: str = "") -> str:
 
 def pack_sql(columns: Sequence[Column], prefix: str) -> str:
     """The key of a row as `adapters.keys.pack` spells it, in SQL; `prefix`: NEW. or OLD. or an alias."""
-    texts = [_text_sql(c, prefix + quote(c.name)) for c in columns]
+    return pack_columns(columns, {c.name: prefix + quote(c.name) for c in columns})
+
+
+def pack_columns(columns: Sequence[Column], given: Mapping[str, str]) -> str:
+    """The same for a key whose columns hold these expressions."""
+    texts = [_text_sql(c, given[c.name]) for c in columns]
     if len(texts) == 1:
         return texts[0]
     return "CONCAT('[', " + ", ',', ".join(f"JSON_QUOTE({t})" for t in texts) + ", ']')"

@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 from adapters.mysql.binlog import layout
-from adapters.mysql.binlog.cascades import Edge, reach
 from adapters.mysql.binlog.events import (
     METADATA,
     ROW_FORMAT,
@@ -219,16 +218,7 @@ def test_only_tables_that_matter_are_read() -> None:
 
 
 def test_a_change_of_a_parent_is_a_gap_of_those_that_follow_it() -> None:
-    parent = {("p", "many"): Parent(frozenset({"w"}), ("child",))}
+    parent = {("p", "many"): Parent(frozenset({"w"}), ("child",), ("child",))}
     found = [item for item in read(tables={}, parents=parent) if isinstance(item, Gap) and "without a word" in item.why]
     # Three rows whose `w` changed, which is referred to, and a delete; neither inserts nor `last`.
     assert [gap.tag for gap in found] == ["child"] * 4
-
-
-def test_cascades_are_followed_over_several_levels() -> None:
-    def edge(parent: str, child: str) -> Edge:
-        return Edge(("d", parent), ("d", child), frozenset({"id"}))
-
-    edges = [edge("a", "b"), edge("b", "c"), edge("c", "c"), edge("x", "y")]
-    found = reach(edges, {("d", "b"): "b", ("d", "c"): "c"})
-    assert {place[1]: parent.tags for place, parent in found.items()} == {"a": ("b", "c"), "b": ("c",), "c": ("c",)}

@@ -16,9 +16,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from adapters.keys import newest, oldest
-from adapters.mysql.binlog import cascades
+from adapters.mysql import cascades
 from adapters.mysql.binlog.backlog import Backlog, Position, Story, Taken, Written
-from adapters.mysql.binlog.events import Decoder, Event, Lost, Place, Stopped, Target, Watched, number_of
+from adapters.mysql.binlog.events import Decoder, Event, Lost, Parent, Place, Stopped, Target, Watched, number_of
 from adapters.mysql.binlog.settings import wrong
 from adapters.mysql.binlog.stream import Stream
 from adapters.mysql.connection import Session
@@ -211,7 +211,7 @@ class Logged:
             names = frozenset(column.name for b in group for column in b.watched)
             targets[first.database, first.table.name] = Target(tag, first.table.key, names, charsets)
         lower = self._session.query("SELECT @@lower_case_table_names")[0][0] != "0"
-        parents = cascades.parents(self._session, self._bounds)
+        parents = _parents(cascades.web(self._session, self._bounds), self._bounds)
         fence = (self._names.database, f"{self._names.prefix}_fence")
         watched = Watched(targets, parents, fence, lower)
         if not lower:
@@ -337,6 +337,23 @@ class Listen:
     def close(self) -> None:
         if self._other is not None:
             self._other.close()
+
+
+def _parents(web: cascades.Web, bounds: Sequence[Bound]) -> dict[cascades.Place, Parent]:
+    """The tables from which foreign keys lead to captured ones."""
+    tags = {(b.database.lower(), b.table.name.lower()): b.tag for b in bounds}
+
+    def reached(paths: Sequence[cascades.Path]) -> tuple[str, ...]:
+        places = {place for path in paths for place in (web.reached(path.place) if path.round else (path.place,))}
+        return tuple(sorted({tags[schema.lower(), table.lower()] for schema, table in places}))
+
+    found = {}
+    for place in web.parents:
+        deletes, updates = web.deletes(place), web.updates(place)
+        columns = frozenset(name for path in updates for name in path.steps[0].edge.to)
+        if deletes or updates:
+            found[place] = Parent(columns, reached(updates), reached(deletes))
+    return found
 
 
 def _load(noted: bytes) -> Position | None:

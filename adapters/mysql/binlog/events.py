@@ -97,7 +97,12 @@ class Parent:
     """A table whose deletes, and whose changes in some columns, the server carries on to others without a word."""
 
     columns: frozenset[str]
-    tags: tuple[str, ...]
+    changed: tuple[str, ...]  # the captured tables that follow a change of these columns,
+    deleted: tuple[str, ...]  # and a delete
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*self.changed, *self.deleted)))
 
 
 @dataclass
@@ -354,7 +359,7 @@ class Decoder:
             yield Gap(self._now(), target.tag, "its key is not what it was")
             return
         before, after = (_Present(plan, bits) for bits in head.present)
-        at, end, told = head.at, len(body), False
+        at, end, told = head.at, len(body), op == "I" or plan.parent is None
         while at < end:
             old, at = layout.image(body, at, before.widths)
             new = old
@@ -365,9 +370,9 @@ class Decoder:
                 self._mark(plan, after, new)
             if target is not None:
                 yield from self._event(target, op, before.key(old), after.key(new), changed)
-            if plan.parent and not told and (op == "D" or (op == "U" and changed & plan.parent.columns)):
+            if plan.parent and not told and (op == "D" or changed & plan.parent.columns):
                 told = True
-                for tag in plan.parent.tags:
+                for tag in plan.parent.deleted if op == "D" else plan.parent.changed:
                     why = f"rows of {plan.map.table} changed, and the server changes what refers to them without a word"
                     yield Gap(self._now(), tag, why)
 
