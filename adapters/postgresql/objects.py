@@ -32,10 +32,16 @@ class Objects:
     """The SQL of Accord's objects in one database."""
 
     def __init__(
-        self, prefix: str, account: str | None, bounds: Sequence[Bound], by_statement: Collection[str] = ()
+        self,
+        prefix: str,
+        account: str | None,
+        bounds: Sequence[Bound],
+        by_statement: Collection[str] = (),
+        replaces: bool = True,
     ) -> None:
-        """`by_statement`: tags of tables whose triggers fire once for each statement."""
-        self.schema, self.by_statement = prefix, by_statement
+        """`by_statement`: tags of tables whose triggers fire once for each statement. `replaces`: the server can put a
+        trigger in another one's place (since PostgreSQL 14)."""
+        self.schema, self.by_statement, self._replaces = prefix, by_statement, replaces
         self.account = account
         self.groups: dict[str, list[Bound]] = {}  # two entities on one table share its triggers
         for bound in bounds:
@@ -125,11 +131,21 @@ GRANT SELECT, INSERT, UPDATE ON {self.name("fence")} TO {account};
 
     def captures(self, group: Sequence[Bound]) -> str:
         """The function and the triggers of one table, with the mark that tells `prepared` how they were made."""
-        bound, function = group[0], self.function(group[0])
+        made = self._captures(group)
+        if not self._replaces:
+            # In one statement, so that no change passes in between. With the function go the triggers that call it: to
+            # drop them by name takes the table's owner.
+            made = made.replace("CREATE OR REPLACE TRIGGER", "CREATE TRIGGER")
+            drop = f"DROP FUNCTION IF EXISTS {self.function(group[0])}() CASCADE;"
+            made = f"DO $prepare$ BEGIN\n{drop}\n{made}END $prepare$;\n"
         return f"""
--- {", ".join(b.entity for b in group)}: notes the key of each row of {bound.tag} that changes.
+-- {", ".join(b.entity for b in group)}: notes the key of each row of {group[0].tag} that changes.
 -- The function runs with its owner's rights, so that an application needs none on Accord's schema.
-CREATE OR REPLACE FUNCTION {function}() RETURNS trigger
+{made}"""
+
+    def _captures(self, group: Sequence[Bound]) -> str:
+        bound, function = group[0], self.function(group[0])
+        return f"""CREATE OR REPLACE FUNCTION {function}() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp{self._spelling(bound)} AS $accord$
 {self._body(group)}$accord$;
 REVOKE ALL ON FUNCTION {function}() FROM PUBLIC;

@@ -14,7 +14,7 @@ from adapters.postgresql.errors import cannot_connect, translate
 from adapters.postgresql.sql import literal
 from config.errors import Halt, Problem
 
-OLDEST = 140000
+OLDEST = 130000
 IDLE_SECONDS = 30.0
 """After so long without a word the connection is tried before it is used: firewalls drop idle ones silently."""
 
@@ -132,6 +132,12 @@ class Session:
             raise found from error
 
     @property
+    def version(self) -> int:
+        """The server's: 150004 for 15.4."""
+        with self.errors():
+            return int(self._alive().info.server_version)
+
+    @property
     def open(self) -> bool:
         return self._connection is not None and not self._connection.closed
 
@@ -244,5 +250,5 @@ def settings(lock_timeout: int, statement_timeout: int) -> str:
 def _check_version(connection: psycopg.Connection[Any], system: str) -> None:
     if connection.info.server_version < OLDEST:
         version = connection.info.parameter_status("server_version")
-        message = f"the server is PostgreSQL {version}: Accord needs 14 or later"
+        message = f"the server is PostgreSQL {version}: Accord needs 13 or later"
         raise Halt(Problem("server-version", message, "upgrade the server", system=system))

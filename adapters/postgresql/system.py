@@ -34,6 +34,7 @@ from config.records import Batch, Crosswalk, Fence, Gid, Key, Reading, Stamp, Ta
 
 TRIES = 5
 PAUSE = 0.5  # seconds between two tries of `prepare` to get a lock: applications go on meanwhile
+REPLACES = 140000  # the first version that can put a trigger in another one's place
 OWN_TABLES = ("changes", "crosswalk", "fence")
 STANDING = """
 SELECT p.oid::regprocedure::text, coalesce(g.tgname, ''), coalesce(g.tgrelid::regclass::text, ''),
@@ -235,7 +236,8 @@ class PostgresSystem:
     def _objects(self) -> Objects:
         account = self._config.target.get("user") or self._session.query("SELECT current_user")[0][0]
         bounds = list(self._bounds.values())
-        return Objects(self._prefix, account, bounds, {b.tag for b in bounds if self._by_statement(b)})
+        by_statement = {b.tag for b in bounds if self._by_statement(b)}
+        return Objects(self._prefix, account, bounds, by_statement, self._session.version >= REPLACES)
 
     def _by_statement(self, bound: Bound) -> bool:
         """Do its triggers fire once for each statement? Row triggers serve every table."""

@@ -5,6 +5,7 @@ The oracle is SQL of the test's own: `World.agrees` compares all rows of both sy
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,7 +33,10 @@ def world(tmp_path: Path, postgres: PostgresServer) -> Iterator[World]:
 
 
 def drop_slot(erp: Place) -> None:
-    erp.sql(f"SELECT pg_terminate_backend(active_pid, 10000) {SLOTS} AND active")
+    erp.sql(f"SELECT pg_terminate_backend(active_pid) {SLOTS} AND active")
+    end = time.monotonic() + 10
+    while erp.sql(f"SELECT 1 {SLOTS} AND active") and time.monotonic() < end:
+        time.sleep(0.02)
     erp.sql(f"SELECT pg_drop_replication_slot(slot_name) {SLOTS} AND NOT active")
 
 

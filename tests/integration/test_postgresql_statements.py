@@ -133,7 +133,10 @@ def test_statements_that_are_several(world: World, db: Any) -> None:
     assert noted(db) == []
     db.sql("CREATE TABLE news (id int, name text); INSERT INTO news VALUES (2, 'two'), (3, NULL), (8, 'h')")
     db.sql(
-        "MERGE INTO customer c USING news n ON n.id = c.id WHEN MATCHED AND n.name IS NULL THEN DELETE"
+        "WITH d AS (DELETE FROM customer WHERE id = 3), u AS (UPDATE customer SET name = 'two' WHERE id = 2)"
+        " INSERT INTO customer (id, name) VALUES (8, 'h')"
+        if db.server.version().startswith(("13.", "14."))  # MERGE is new in 15
+        else "MERGE INTO customer c USING news n ON n.id = c.id WHEN MATCHED AND n.name IS NULL THEN DELETE"
         " WHEN MATCHED THEN UPDATE SET name = n.name WHEN NOT MATCHED THEN INSERT (id, name) VALUES (n.id, n.name)"
     )
     assert sorted(noted(db)) == [("D", "3", None, None), ("I", "8", None, None), ("U", "2", None, ["name"])]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -19,6 +20,8 @@ from adapters.postgresql.sql import array, literal, quote
 from config.errors import Problem, Transient
 
 OPERATIONS = ("insert", "update", "delete", "truncate")
+LOOKS = 100  # whether a connection that was ended is gone,
+PAUSE = 0.05  # seconds apart
 GONE = "was dropped, or had fallen too far behind"
 SLOTS = """
 SELECT s.slot_name::text, s.plugin::text, s.wal_status IS NOT DISTINCT FROM 'lost', s.active_pid,
@@ -121,9 +124,13 @@ class Slots:
             self.drop(name, active)
 
     def hang_up(self, pid: int) -> None:
-        """End a connection that reads one of our slots."""
-        text = "SELECT pg_terminate_backend($1::int, 5000) FROM pg_replication_slots WHERE active_pid = $1::int"
-        self._session.query(text, [str(pid)])
+        """End a connection that reads one of our slots, and wait until it is gone (for some seconds)."""
+        reads = "FROM pg_replication_slots WHERE active_pid = $1::int"
+        self._session.query(f"SELECT pg_terminate_backend(active_pid) {reads}", [str(pid)])
+        for _ in range(LOOKS):
+            if not self._session.query(f"SELECT 1 {reads}", [str(pid)]):
+                return
+            time.sleep(PAUSE)
 
     def kept(self) -> int:
         """Bytes of log that the server keeps for us."""
@@ -254,7 +261,13 @@ END $accord$;"""
 def removal(prefix: str) -> str:
     """Slots and publication. Whoever reads a slot is cut off first."""
     ours = f"database = current_database() AND slot_name ~ {literal(pattern(prefix))}"
-    return f"""SELECT pg_terminate_backend(active_pid, 5000) FROM pg_replication_slots WHERE active AND {ours};
+    return f"""DO $accord$ BEGIN
+    PERFORM pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active AND {ours};
+    FOR look IN 1..{LOOKS} LOOP
+        EXIT WHEN NOT EXISTS (SELECT 1 FROM pg_replication_slots WHERE active AND {ours});
+        PERFORM pg_sleep({PAUSE});
+    END LOOP;
+END $accord$;
 SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE {ours};
 DROP PUBLICATION IF EXISTS {quote(publication_of(prefix))};
 """
