@@ -60,8 +60,9 @@ class Lookup:
         self._known()
         keys = self.keys.get(str(word), ())
         if len(keys) != 1:
-            which = f"several rows ({', '.join(keys[:3])})" if keys else "no row"
-            raise ValueError(f"{which} of {self.table.name} in {self.table.system} stand for {say(str(word))}")
+            where = f"of {self.table.name} in {self.table.system}"
+            which = f"several rows ({', '.join(keys[:3])}) {where} stand" if keys else f"no row {where} stands"
+            raise ValueError(f"{which} for {say(str(word))}")
         return keys[0]
 
     @property

@@ -100,7 +100,7 @@ def test_a_word_that_no_row_has_waits_until_there_is_one(pair: Pair) -> None:
     pair.erp("INSERT INTO country VALUES (14, 'es'); UPDATE party SET country = 14 WHERE mail = 'i@acme';")
     pair.accord("run", "--once", exits=LOOK)
     assert crm(pair) == (1, "EUR")
-    assert "no row of crm_country in crm stand for 'ES'" in pair.accord("review", exits=LOOK).out
+    assert "no row of crm_country in crm stands for 'ES'" in pair.accord("review", exits=LOOK).out
     pair.crm("INSERT INTO crm_country VALUES (5, 'ES', 'state')")
     pair.crm("UPDATE accounts SET money = 'USD' WHERE id = 'a1'")
     pair.accord("run", "--once", exits=DONE)

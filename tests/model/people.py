@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from agent import reviewing
-from config.records import Field, Key, Raw
+from config.records import Field, Key, Raw, Road
 
 from .build import column, make_entity
 from .harness import SECOND, World
@@ -31,6 +31,7 @@ class Mode:
     systems: str = "ab"
     acts: tuple[str, ...] = ("edit", "round", "crash", "during")
     lossy: bool = False  # b rounds n to hundreds
+    spelled: bool = False  # b spells n otherwise, in many ways of which the lowest digits are no part of the value
     rewrite: bool = False  # b: n written -> p + 1
     rules: dict[str, str] = field(default_factory=dict)  # field -> conflict rule
     owner: dict[str, str] = field(default_factory=dict)
@@ -39,6 +40,14 @@ class Mode:
     match: bool = True
     forms: bool = False
     records: int = 2
+
+
+SPELLED = Road(
+    "int",
+    lambda value: value // GRAIN * GRAIN + value % 2 if isinstance(value, int) else value,
+    lambda value, held: value + 6 if isinstance(value, int) else value,
+)
+"""How b spells n: in the lowest digits only odd and even differ; what Accord writes ends with 6 or 7."""
 
 
 def bump(raws: list[Raw], old: list[Raw] | None, named: set[int]) -> None:
@@ -96,6 +105,7 @@ class Story:
             match=((0,),) if mode.match else (),
             delete_conflict=mode.delete_conflict,
             watermark=mode.watermark,
+            tables={"b": {"roads": (None, SPELLED, None, None)}} if mode.spelled else {},
         )
 
     def is_sum(self, name: str) -> bool:
@@ -160,6 +170,16 @@ class Story:
         values: dict[str, Any] = {n: 50 if self.is_sum(n) else self.value(n) for n in "npq"}
         self.totals[label] = 50
         self.world.create(system, m=label, **values)
+
+    def respell(self, step: Step) -> None:
+        """Somebody writes the same value of b otherwise: no edit."""
+        keys = list(self.world.systems["b"].rows("thing"))
+        if keys:
+            key = keys[step[2] % len(keys)]
+            row = self.world.row(key)
+            assert row is not None
+            n = number(row["n"])
+            self.world.edit(key, n=n // GRAIN * GRAIN + 20 + 2 * step[3] + n % 2)
 
     def twins(self, step: Step) -> None:
         """The same is entered in two systems at once."""
@@ -310,7 +330,12 @@ class Story:
             elif index == NARROW and self.mode.lossy:
                 whole = {v for s, v in found.items() if s != "b"}
                 assert len(whole) == 1 and found["b"] == whole.pop() // GRAIN * GRAIN, f"{label!r}: n is {found}"
+            elif index == NARROW and self.mode.spelled:
+                assert len({v // GRAIN for v in found.values()}) == 1, f"{label!r}: n is {found}"
+                assert {v % GRAIN for s, v in found.items() if s != "b"} <= {0, 1}, (
+                    f"{label!r}: b's spelling got out: {found}"
+                )
             elif index == ADDS_ONE and self.mode.rewrite:
-                assert len({v // GRAIN for v in found.values()}) == 1, f"{label!r}: p is {found}"
+                assert len({v // GRAIN for v in found.values()}) == 1, f"{label!r}: {index} is {found}"
             else:
                 assert len(set(found.values())) == 1, f"{label!r}: {index} is {found}"

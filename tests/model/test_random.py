@@ -20,6 +20,7 @@ MODES = {
     "three": Mode("abc", (*ROUGH, "down", "up")),
     "sum": Mode(acts=(*BASE, "cut", "down", "up"), rules={"q": "sum"}),
     "lossy": Mode(acts=(*BASE, "create", "down", "up"), lossy=True),
+    "spelled": Mode("abc", (*LIFE, "respell", "respell", "down", "up"), spelled=True),
     "rewrite": Mode("abc", (*BASE, "down", "up"), rewrite=True),
     "life": Mode("ab", LIFE),
     "life of three": Mode("abc", (*LIFE, "down", "up")),
