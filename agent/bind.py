@@ -14,6 +14,7 @@ from adapters.ports import System
 from agent import lookups, roads
 from agent.lookups import Lookup
 from config.errors import Problem
+from config.expressions import Expression, ExpressionError, condition
 from config.model import Config, DefaultOptions, EntityConfig, FieldConfig, ReferenceOptions, TableConfig
 from config.records import Column, Entity, Field, Road, Table, TableInfo, Value
 
@@ -253,7 +254,7 @@ class _Binder:
             match=tuple(tuple(names.index(n) for n in rule) for rule in entity.match),
             delete=dict(entity.delete),
             delete_conflict=entity.delete_conflict,
-            create=dict(entity.create),
+            create={s: self.create(s, specs) for s in entity.create},
             first_contact=entity.first_contact,
             units=_units(specs),
             tolerance=entity.tolerance,
@@ -390,6 +391,20 @@ class _Binder:
                 ok = False
         return ok
 
+    def create(self, system: str, specs: tuple[Field, ...]) -> bool | Expression:
+        """May records be created there? A condition is judged by the types that the columns give."""
+        said = self.entity.create[system]
+        return said if isinstance(said, bool) else self.condition(("create", system), said, specs)
+
+    def condition(self, path: tuple[str, ...], text: str, specs: tuple[Field, ...]) -> Expression | bool:
+        """False: it does not fit, which is reported. A field of systems that were left out has no type."""
+        types = {f.name: f.type if self.entity.fields[f.name].places else None for f in specs}
+        try:
+            return condition(text, types)
+        except ExpressionError as error:
+            self.problem(path, "expression", str(error))
+            return False
+
     # --- tables ----------------------------------------------------------------------------------------------------
 
     def table(self, system: str, t: TableConfig, specs: tuple[Field, ...]) -> Table | None:
@@ -443,9 +458,9 @@ class _Binder:
             triggers=t.triggers,
             write=t.write,
             timezone=self.config.systems[system].timezone,
-            creates=t.write and self.entity.create.get(system, True),
             roads=ways if any(ways) else (),
             lookups=references if any(references) else (),
+            creates=t.write and self.entity.create.get(system, True) is not False,
             deletes=t.write and (policy == "propagate" or (policy == "review" and not t.archive)),
         )
         self.warn_unfilled(table)
@@ -500,7 +515,7 @@ class _Binder:
 
     def warn_unfilled(self, table: Table) -> None:
         """A required column that nothing fills makes every creation there fail."""
-        if not (table.write and self.entity.create.get(table.system, True)):
+        if not table.creates:
             return
         mapped = {c.name for c in table.columns if c is not None}
         filled = mapped | set(table.insert) | set(table.stamp) | {c.name for c in table.key}

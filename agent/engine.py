@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from adapters.ports import System
-from agent import contact, crash, usual
+from agent import contact, crash, creating, usual
 from agent.backlog import Backlog
 from agent.casework import Bound, topological
 from agent.complete import Completeness, Told
@@ -106,6 +106,7 @@ class Engine:
         self.library = Library(entities, systems)
         self.bound = {name: {s: self._bind(entity, s) for s in entity.tables} for name, entity in entities.items()}
         self.lanes = {name: usual.lanes(entity, self.bound[name]) for name, entity in entities.items()}
+        self.depending = creating.depending(entities)
         self.phases = contact.load_phases(state, entities)
         self.down: dict[str, Down] = {}
         self.returned: dict[str, Down] = {}  # why a system took no part until it was last tried
@@ -156,6 +157,7 @@ class Engine:
             except (Transient, Halt, Taken) as error:
                 self.went_down(system, error)
         self._must_go_on(1 if self.started else 2)
+        self._ask_for_creations()
         self.started = True
 
     def round(self, called: Collection[str] = ()) -> Report:
@@ -225,6 +227,20 @@ class Engine:
         for name, entity in self.entities.items():
             if system in entity.tables and entity.tables[system].capture == "watermark":
                 self.sweeper.request(name, system, "the agent started, and a watermark shows no deletes")
+
+    def _ask_for_creations(self) -> None:
+        """Where `create` says something else than before, records that are not there are looked at once more."""
+        for name, entity in self.entities.items():
+            known, now = f"create:{name}", creating.written(entity)
+            before = self.state.get(known)
+            if before == now:
+                continue
+            new = before is None and self.phases[name] != contact.LIVE  # the first contact asks everything
+            missing = [] if new else creating.turned(entity, before)
+            for system in entity.tables:
+                if self.phases[name] != contact.HELD and any(s != system for s in missing):
+                    self.sweeper.look_for_missing(name, system, missing)
+            self.state.put(known, now)
 
     def settle(self, max_rounds: int = 10_000) -> list[Report]:
         """Rounds until nothing is left that is due now."""
@@ -454,9 +470,11 @@ class Engine:
     # --- small things -------------------------------------------------------------------------------------------------
 
     def may_create(self, entity: str, system: str) -> bool:
-        """May Accord create records of this entity there?"""
-        spec = self.entities[entity]
-        return spec.create.get(system, True) and spec.tables[system].write
+        """May Accord create records of this entity there, now or when a condition holds?"""
+        return creating.possible(self.entities[entity], system)
+
+    def held_back(self, entity: str, gid: Gid, system: str, why: str) -> None:
+        """A record is not created there, because its `create` says so. For the plan."""
 
     def mint(self, entity: str, row: Row) -> Gid:
         """A new record's identity."""

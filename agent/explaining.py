@@ -11,7 +11,7 @@ from agent.address import Address
 from agent.bind import bind
 from agent.lookups import attach
 from agent.places import Held, Place, Rows, Titles, Unknown, Unreadable, places
-from agent.reasons import Reasons, Sight, unknown_parents
+from agent.reasons import WITHHELD, Reasons, Sight, unknown_parents
 from agent.values import show
 from config.errors import ConfigError, Transient
 from config.model import Config
@@ -273,6 +273,8 @@ class Explainer:
         reason, note = Reasons(self.entity, self.places, self.state, self.phase).absent(record, system, sight)
         if not reason:
             return "The next round creates it."
+        if reason == WITHHELD:
+            return f"create: {note}."
         return f"{reason.capitalize()}{': ' if note else ''}{note.rstrip('.')}."
 
     # --- a row that is no record --------------------------------------------------------------------------------------

@@ -78,6 +78,8 @@ def landed(round: Round, system: str, intent: Intent, outcome: Outcome) -> None:
         key = outcome.key or record.links[system].key
         image = stored(round, system, intent, outcome)
         link = Link(key)
+        if intent.kind is WriteKind.INSERT:
+            round.arrive(record, system)
         if intent.kind is WriteKind.RESTORE:
             round.look_again(record.entity, system, key, "settle")
         if intent.kind is WriteKind.UPDATE:
@@ -193,6 +195,7 @@ def adopted(round: Round, system: str, intent: Intent, outcome: Outcome) -> None
             round.insist(system, partial(transaction.link, ours))
         record.links[system] = Link(outcome.key)
         record.dirty = True
+        round.arrive(record, system)
         round.look_again(record.entity, system, outcome.key, "adopted")
         return
     shown = f"{system}:{outcome.key}"
@@ -205,8 +208,11 @@ def adopted(round: Round, system: str, intent: Intent, outcome: Outcome) -> None
     )
 
 
-def refuse(round: Round, intent: Intent, system: str, message: str, hint: str) -> None:
-    """Only this record is parked, with the database's words and what to do; it is tried again by itself."""
+def refuse(round: Round, intent: Intent, system: str, message: str, hint: str, said: str = "") -> None:
+    """Only this record is parked, with the database's words and what to do; it is tried again by itself.
+
+    `said`: the sentence for a person, where it is not the database that refuses.
+    """
     record = intent.case.record
     key = record.links[system].key if system in record.links else ""
     at, link = next(((s, k) for s, k in record.links.items() if k.existence == "live"), (system, Link(key)))
@@ -219,7 +225,7 @@ def refuse(round: Round, intent: Intent, system: str, message: str, hint: str) -
             system,
             key,
             "",
-            f"{system} refused to {ACTION[intent.kind]} it: {message.rstrip('.')}.",
+            said or f"{system} refused to {ACTION[intent.kind]} it: {message.rstrip('.')}.",
             hint or "Correct the record; it is tried again at each change and from time to time.",
             {"record": f"{at}:{link.key}", "fields": sorted(_names(round, intent))},
             round.now,

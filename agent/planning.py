@@ -45,6 +45,7 @@ class EntityPlan:
     reviews: Counter[str] = field(default_factory=Counter)  # by kind
     samples: dict[str, list[Sample]] = field(default_factory=lambda: defaultdict(list))  # by action
     updated: set[tuple[Gid, str]] = field(default_factory=set)  # (record, system) counted already
+    withheld: dict[tuple[Gid, str], str] = field(default_factory=dict)  # (record, system) -> why it is not created
 
     @property
     def changes(self) -> bool:
@@ -110,6 +111,13 @@ class Planner(Engine):
     def _plan_sweeps(self, system: str) -> None:
         """The plan looks at every row anyway."""
 
+    def _ask_for_creations(self) -> None:
+        """The plan looks at every row anyway."""
+
+    def held_back(self, entity: str, gid: Gid, system: str, why: str) -> None:
+        """Counted as it is in the end: another look may create it after all."""
+        self.plans[entity].withheld[gid, system] = why
+
     def remember(self, decided: Decided) -> None:
         super().remember(decided)
         for line in decided.journal:
@@ -131,6 +139,7 @@ class Planner(Engine):
             text = f"{line.field}: {_show(line.before)} -> {_show(line.after)}"
             self._sample(plan, "update", lambda: Sample(self._record(line), line.system, text, line.rule))
         elif line.action in WRITES:
+            plan.withheld.pop((line.gid, line.system), None)
             plan.writes.setdefault(line.action, Counter())[line.system] += 1
             self._sample(plan, line.action, lambda: Sample(self._record(line), line.system, self._title(line)))
         elif line.action in ("conflict", "override", "stale"):

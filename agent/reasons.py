@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from agent import address, contact
-from agent.places import Held, Place, Unknown
+from agent import address, contact, creating
+from agent.places import Held, Place, Unknown, Unreadable
+from config.expressions import ExpressionError
 from config.records import Entity, Gid, Key, Reading
 from state.ports import Pending, Record, Review, State
 
@@ -19,6 +20,7 @@ TOLERATED = "tolerated"
 REWRITTEN = "stored in its own way"
 READ_ONLY = "may not be written"
 KEPT = "kept in one system only"
+WITHHELD = "not created, by its condition"
 CONTACT = "first contact under way"
 
 
@@ -87,7 +89,15 @@ class Reasons:
         return any(s != system and self.may_create(s) for s in self.entity.tables)
 
     def may_create(self, system: str) -> bool:
-        return self.entity.tables[system].write and self.entity.create.get(system, True)
+        return creating.possible(self.entity, system)
+
+    def held_back(self, record: Record, system: str, sight: Sight) -> str:
+        """What `create` says against this record there; empty: nothing."""
+        unread = {i for held in sight.held.values() for i, value in enumerate(held) if isinstance(value, Unreadable)}
+        try:
+            return creating.hindrance(self.entity, record, system, unread)
+        except ExpressionError as error:
+            return str(error).rstrip(".")
 
     # --- records ------------------------------------------------------------------------------------------------------
 
@@ -123,6 +133,12 @@ class Reasons:
         link = record.links.get(system)
         if link is None and not self.may_create(system):
             return KEPT, f"Accord may not create it in {system}"
+        if link is None and creating.conditional(self.entity, system):
+            why = self.held_back(record, system, sight)
+            if why:
+                return WITHHELD, why
+        if link is None and (absent := self.absent_parent(record, system)):
+            return PARENT, absent
         settled = link is not None and link.existence == "gone" and link.settled
         if settled and all(s in record.links and record.links[s].existence == "live" for s in sight.rows):
             return KEPT, f"deleted in {system}; the others keep it"
@@ -130,6 +146,16 @@ class Reasons:
             return CONTACT, ""
         where = f"its row in {system} is gone" if link is not None else f"not in {system} yet"
         return "", where
+
+    def absent_parent(self, record: Record, system: str) -> str:
+        """A record that it refers to and that is not there; "" if there is none."""
+        values = record.version.values if record.version is not None else ()
+        for i in self.entity.refs if values else ():
+            spec, gid = self.entity.fields[i], values[i]
+            assert spec.ref is not None
+            if gid and self.places[system].has(i) and not self.state.keys(spec.ref, system, [str(gid)]):
+                return f"its {spec.name} ({spec.ref}) is not in {system} yet"
+        return ""
 
     def field(self, record: Record, i: int, sight: Sight) -> tuple[str, str]:
         """Why a field differs."""

@@ -14,13 +14,14 @@ from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
 
-from agent import applying, contact, crash, existence, outcome, usual, who
+from agent import applying, contact, crash, creating, existence, outcome, usual, who
 from agent.applying import Encoder, Intent, Target
 from agent.casework import BURIED, Bad, Case, UnknownParent, is_quiet, ref_keys, side_of
 from agent.identity import Row
 from agent.lookups import RELOOK
 from agent.merge import Rules, merge, one_edit, review_id, wanted
 from config.errors import Halt, Taken, Transient
+from config.expressions import ExpressionError
 from config.records import Batch, Crosswalk, Fence, Gid, Key, Op, Reading, WriteKind
 from state.ports import Decided, Look, Pending, Record, Review
 
@@ -92,6 +93,7 @@ class Round:
         self.traced: set[tuple[str, str, Key]] = set()  # keys that are gone and were asked for where they went
         self.bereft: set[Gid] = set()  # records whose row is gone somewhere and whose children are looked at, too
         self.finders: dict[str, who.Finder] = {}
+        self.arrived: set[tuple[Gid, str]] = set()  # (record, system) that `create` may have kept out until now
         self.index_only: dict[str, dict[str, list[Key]]] = {}  # system -> entity -> keys changed in a first contact
 
     def run(self) -> Report:
@@ -362,7 +364,7 @@ class Round:
         engine = self.engine
         for name in engine.order:
             rules = self.rules(name)
-            creatable = [s for s, t in engine.entities[name].tables.items() if engine.may_create(name, s) and t.write]
+            creatable = [s for s in engine.entities[name].tables if engine.may_create(name, s)]
             usual.merge(self, name)
             for case in self.cases[name].values():
                 self.report.looked += 1
@@ -480,7 +482,7 @@ class Round:
                 self.intend(name, system, Intent(case, kind, values))
             elif link is None:
                 version = record.version
-                if not case.stopped and version is not None and table.write and engine.may_create(name, system):
+                if not case.stopped and version is not None and self.may_create(name, case, system):
                     placed = engine.bound[name][system].places
                     values = {i: version.values[i] for i in placed if version.origins[i] and i not in frozen}
                     given = engine.bound[name][system].given
@@ -492,6 +494,49 @@ class Round:
                     self.intend(name, system, Intent(case, WriteKind.UPDATE, values))
         if case.relink:
             self.relink(name, record)
+
+    def may_create(self, name: str, case: Case, system: str) -> bool:
+        """What `create` says of this record, as it is agreed now, and of what it refers to."""
+        if (name, system) not in self.engine.depending:
+            return self.engine.may_create(name, system)
+        try:
+            why = self.hindrance(name, case.record, system, set())
+        except ExpressionError as error:
+            said = f"Nobody can say whether to create it in {system} (create): {error}"
+            outcome.refuse(self, Intent(case, WriteKind.INSERT, {}), system, str(error), "Correct it.", said)
+            return False
+        if why:
+            self.engine.held_back(name, case.record.gid, system, why)
+        return not why
+
+    def hindrance(self, name: str, record: Record, system: str, seen: set[Gid]) -> str:
+        """Why it is not to be created there: its condition, or that of a record that it refers to and that is not
+        there; then it is created when that one is. Raises `ExpressionError`."""
+        entity = self.engine.entities[name]
+        if creating.conditional(entity, system):
+            case = self.cases[name].get(record.gid)
+            if why := creating.hindrance(entity, record, system, [bad.field for bad in case.bad] if case else ()):
+                return why
+        seen.add(record.gid)
+        for i, parent in self.engine.bound[name][system].refs.items():
+            gid = record.version.values[i] if record.version is not None else None
+            if gid is None or gid in seen or (parent, system) not in self.engine.depending:
+                continue
+            found = self.known(parent, str(gid))
+            if found is not None and system not in found.links and self.withheld(parent, found, system, seen):
+                return f"{entity.fields[i].name} is not there"
+        return ""
+
+    def known(self, name: str, gid: Gid) -> Record | None:
+        """A record as this round has it, or the state."""
+        case = self.cases[name].get(gid)
+        return case.record if case is not None else self.state.load(name, [gid]).get(gid)
+
+    def withheld(self, name: str, record: Record, system: str, seen: set[Gid]) -> bool:
+        try:
+            return bool(self.hindrance(name, record, system, seen))
+        except ExpressionError:
+            return True  # which is asked about when that record is looked at
 
     def intend(self, name: str, system: str, intent: Intent) -> None:
         """One row is to be written: now, or when the system is back."""
@@ -699,6 +744,11 @@ class Round:
 
     def look_again(self, entity: str, system: str, key: Key, reason: str, after: int = 0) -> None:
         self.decided.looks.append(Look(entity, system, key, self.now + after, reason))
+
+    def arrive(self, record: Record, system: str) -> None:
+        """The record is in that system now."""
+        if (record.entity, system) in self.engine.depending:
+            self.arrived.add((record.gid, system))
 
     def wait_for_parent(self, name: str, case: Case, parent: UnknownParent) -> None:
         """The record waits for its parent: nothing of it is decided, it is looked at again (I8)."""

@@ -13,7 +13,7 @@ transaction; where nothing differs it is written down every few seconds only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -90,6 +90,13 @@ class Sweeper:
             self.engine.state.put(f"again:{entity}:{system}", reason)
             self.again[place] = reason
             self.waiting[place] = replace(old, gap=True)
+
+    def look_for_missing(self, entity: str, system: str, missing: Sequence[str]) -> None:
+        """Sweep once, also for rows whose records are not in these systems: `create` has changed. Durable on return."""
+        old = self.waiting.get((entity, system))
+        lost = {*missing, *(old.missing if old is not None else ())}
+        gap = old is not None and old.gap
+        self._put(Sweep(entity, system, "create says something else", self.engine.clock(), gap, missing=sorted(lost)))
 
     def _put(self, sweep: Sweep) -> None:
         self.engine.state.put(name(sweep), dump(sweep))
@@ -192,8 +199,16 @@ class Sweeper:
         """Keys of the next rows, and of those among them that are to be looked at."""
         scan = partial(self.engine.systems[sweep.system].scan, sweep.entity, sweep.after, limit)
         rows: list[Reading] = self.engine.call(sweep.system, scan)
-        stored = self.engine.state.stored(sweep.entity, sweep.system, [row.key for row in rows])
-        return [row.key for row in rows], [row.key for row in rows if differs(row, stored.get(row.key))]
+        keys = [row.key for row in rows]
+        stored = self.engine.state.stored(sweep.entity, sweep.system, keys)
+        alone = self._not_there(sweep, keys) if sweep.missing else ()
+        return keys, [row.key for row in rows if row.key in alone or differs(row, stored.get(row.key))]
+
+    def _not_there(self, sweep: Sweep, keys: list[Key]) -> set[Key]:
+        """Of these rows, those whose records are not in every system where they may be created by now."""
+        state, gids = self.engine.state, self.engine.state.resolve(sweep.entity, sweep.system, keys)
+        there = [state.keys(sweep.entity, s, gids.values()) for s in sweep.missing if s != sweep.system]
+        return {key for key, gid in gids.items() if not all(gid in known for known in there)}
 
     def _links(self, sweep: Sweep, limit: int) -> tuple[list[Key], list[Key]]:
         """The next keys that should be there, and those that are not."""

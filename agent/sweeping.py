@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
@@ -30,6 +30,7 @@ class Sweep:
     after: Key | None = None  # the last key of that part that is done
     rows: int = 0  # compared so far
     found: int = 0  # of those looked at: changed, unknown or gone
+    missing: Sequence[str] = ()  # systems: rows whose record is not there are looked at, too
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,27 @@ class Waiting:
                         round.look_again(*child, "parent")
         if self.stuck:
             self._wake_stuck(round)
+        if round.arrived:
+            self._wake_withheld(round)
+
+    def _wake_withheld(self, round: Round) -> None:
+        """Records that were not created because what they refer to was not there, by its `create`."""
+        gids = {gid for gid, _ in round.arrived}
+        found = {(gid, child) for gid, children in round.state.children(gids).items() for child in children}
+        for name, cases in round.cases.items():  # which the state does not know yet
+            refs = self.engine.entities[name].refs
+            for case in cases.values() if refs else ():
+                values = case.record.version.values if case.record.version is not None else ()
+                found |= {(str(values[i]), (name, case.record.gid)) for i in refs if values and values[i] in gids}
+        coming = {(p.gid, p.system) for p in round.decided.prepared}
+        for parent, (name, child) in sorted(found):
+            systems = {s for gid, s in round.arrived if gid == parent and s in self.engine.entities[name].tables}
+            record = round.known(name, child)
+            if record is None or all(s in record.links or (child, s) in coming for s in systems):
+                continue
+            place = next(((s, link.key) for s, link in record.links.items() if link.existence == "live"), None)
+            if place is not None:
+                round.look_again(name, *place, "parent")
 
     def _wake_stuck(self, round: Round) -> None:
         """Records whose insert had to wait because their parent was not in that system yet."""

@@ -379,6 +379,8 @@ class Finder:
     def linked(self, case: Case, rule: str) -> None:
         case.relink = True
         self.round.report.linked += 1
+        for system in case.record.links:
+            self.round.arrive(case.record, system)
         keys = ", ".join(f"{s}:{link.key}" for s, link in case.record.links.items())
         self.round.decided.journal.append(
             Journal(self.entity.name, case.record.gid, "link", "", "", None, None, rule, "", None, keys)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from config.draft import Draft, EntityDraft, FieldDraft, Part, Path, places
+from config.expressions import ExpressionError, condition
 from config.model import SystemOptions, TableOptions
 from config.urls import DIALECTS, LOGGED
 from config.words import suggestion
@@ -28,6 +29,7 @@ def check(draft: Draft) -> None:
         check_groups(draft, entity, path)
         check_match(draft, entity, path)
         check_systems_named(draft, entity, path)
+        check_create(draft, entity, path)
 
 
 def known_system(draft: Draft, entity: EntityDraft, system: str, path: Path) -> bool:
@@ -289,6 +291,36 @@ def effective(entity: EntityDraft, field: FieldDraft, key: str) -> str | None:
 
 def quoted(value: str | None) -> str:
     return f'"{value}"' if value else "not set"
+
+
+# --- its conditions --------------------------------------------------------------------------------------------------
+
+
+def check_create(draft: Draft, entity: EntityDraft, path: Path) -> None:
+    """Conditions are over fields that are mapped, and fit together as far as the types are known here."""
+    create, at = entity.part.get("create"), (*path, "create")
+    conditions = {(*at, system): text for system, text in create.items()} if isinstance(create, dict) else {at: create}
+    for place, text in conditions.items():
+        if isinstance(text, str):
+            check_condition(draft, entity, text, place)
+
+
+def check_condition(draft: Draft, entity: EntityDraft, text: str, at: Path) -> None:
+    if not entity.mapped:
+        return  # else every field would be unknown
+    fields = {name: type_of(field) for name, field in entity.fields.items()}
+    try:
+        condition(text, fields | dict.fromkeys(entity.unread))
+    except ExpressionError as error:
+        draft.wrong(at, "expression", str(error))
+
+
+def type_of(field: FieldDraft) -> str | None:
+    """What the value is, where the file says it."""
+    if field.part.get("ref"):
+        return "ref"
+    kind = field.part.get("type")
+    return kind.partition("(")[0] if kind else None
 
 
 # --- its identity ----------------------------------------------------------------------------------------------------

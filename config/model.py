@@ -228,8 +228,9 @@ class EntityOptions(Options):
     conflict: Annotated[str, v.CONFLICT] = "latest"
     """Who wins when two systems changed a field: the `latest` edit, one system, nobody (`sum` adds up what each did to
     a counter), or whom a person says (`review`)."""
-    create: Annotated[bool | dict[str, bool], v.CREATE] = True
-    """May Accord create records there?"""
+    create: Annotated[bool | str | dict[str, bool | str], v.CREATE] = True
+    """May Accord create records there? A condition over the fields ([expressions](expressions.md)) is asked again at
+    each change of the record until it holds; what exists already is not touched by it."""
     first_contact: Annotated[str, v.choice("plan", "auto")] = "plan"
     """`plan`: nothing is written before `accord plan --accept`."""
     tolerance: Annotated[int | None, v.DURATION] = None
@@ -322,8 +323,8 @@ class EntityConfig(EntityOptions):
     fields: dict[str, FieldConfig]
     delete: dict[str, str]
     """Of every system."""
-    create: dict[str, bool]
-    """Of every system; as written, a system that is never written included."""
+    create: dict[str, bool | str]
+    """Of every system; a text is a condition; as written, a system that is never written included."""
     tolerance: int
     sweep: str
 

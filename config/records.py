@@ -15,7 +15,10 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from config.expressions import Expression
 
 Value = str | int | Decimal | bool | date | datetime | bytes | None
 """Canonical: text, int, Decimal, bool, date, aware UTC datetime, bytes, gid (as text), None = empty."""
@@ -273,7 +276,7 @@ class Entity:
     match: tuple[tuple[int, ...], ...] = ()  # rules in order; each the indexes of fields that must all be equal
     delete: Mapping[str, str] = field(default_factory=dict)  # by system: propagate archive ignore review
     delete_conflict: str = "review"  # update_wins delete_wins review
-    create: Mapping[str, bool] = field(default_factory=dict)  # by system; may Accord create records there
+    create: Mapping[str, bool | Expression] = field(default_factory=dict)  # by system; may Accord create records there
     first_contact: str = "plan"  # plan | auto
     units: tuple[tuple[int, ...], ...] = ()  # fields merged as one value: singles, and groups
     tolerance: int | None = None  # µs: edits this close are simultaneous; None: as the agent says

@@ -411,6 +411,24 @@ def read_type(value: object) -> str:
     raise unlisted(value, (*TYPES, "decimal(2)"))
 
 
+def read_switch_or_condition(value: object) -> bool | str:
+    """`true`, `false`, or the text of a condition, which is judged when the fields are known."""
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, str) or not value.strip():
+        raise expected('true, false or a condition like "filled(vat_id)"', value)
+    if value.strip().casefold() in ("true", "false"):
+        raise ValueError(f"expected true or false, got {shown(value)}. Write it without quotes.")
+    return value
+
+
+SWITCH_OR_CONDITION = Form(
+    "`true`, `false` or a condition",
+    {"anyOf": [SWITCH.schema, {"type": "string", "minLength": 1}]},
+    read_switch_or_condition,
+)
+
+
 def each(form: Form, what: str) -> Form:
     """One value for all systems, or a table with a value per system."""
 
@@ -440,7 +458,7 @@ TYPE = Form(
     read_type,
 )
 DELETE = each(choice(*DELETE_POLICIES), "one")
-CREATE = each(SWITCH, "one")
+CREATE = each(SWITCH_OR_CONDITION, "one")
 
 # --- of accord.toml --------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import click
@@ -12,6 +13,7 @@ from agent.planning import WRITES, EntityPlan, Planner
 from config.errors import DONE, LOOK
 from state.lock import StateLock
 
+MOST_REASONS = 4  # why records are not created: so many are told apart
 LOSSES = {"conflict": "conflicts", "override": "overrides", "stale": "stale saves"}
 
 
@@ -91,6 +93,11 @@ def tell(out: Output, plan: EntityPlan) -> None:
         if plan.samples.get(action):
             _row(out, words, plan.lost[action], "decided by rule; the losing values go to the journal")
             _samples(out, plan, action)
+    for system in plan.rows:
+        reasons = Counter(why for (_, s), why in plan.withheld.items() if s == system)
+        if reasons:
+            said = " · ".join(f"{why} {count:,}" for why, count in reasons.most_common(MOST_REASONS))
+            _row(out, "withhold", sum(reasons.values()), f"not created in {system} by their condition: {said}")
     if plan.reviews:
         kinds = " · ".join(f"{kind} {count:,}" for kind, count in plan.reviews.most_common())
         _row(out, "review", sum(plan.reviews.values()), f"{kinds}; a person decides, nothing is written for them")
@@ -120,5 +127,6 @@ def as_data(plan: EntityPlan) -> dict[str, Any]:
         "fields": [{"system": s, "field": f, "count": c} for (s, f), c in plan.fields.most_common()],
         "lost": dict(plan.lost),
         "review": dict(plan.reviews),
+        "withheld": dict(Counter(system for _, system in plan.withheld)),
         "samples": {a: [s._asdict() for s in samples] for a, samples in plan.samples.items() if samples},
     }

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from agent import reviewing
+from config.expressions import condition
 from config.records import Field, Key, Raw, Road
 
 from .build import column, make_entity
@@ -40,6 +41,7 @@ class Mode:
     match: bool = True
     forms: bool = False
     records: int = 2
+    create: bool = False  # b gets a record only when p was entered after q
 
 
 SPELLED = Road(
@@ -106,7 +108,15 @@ class Story:
             delete_conflict=mode.delete_conflict,
             watermark=mode.watermark,
             tables={"b": {"roads": (None, SPELLED, None, None)}} if mode.spelled else {},
+            create=self.may_create(fields),
         )
+
+    def may_create(self, fields: Sequence[Field]) -> dict[str, Any]:
+        """Fresh values grow, so of two fields the one that was entered later is greater."""
+        said: dict[str, Any] = dict.fromkeys(self.mode.systems, True)
+        if self.mode.create:
+            said["b"] = condition("p > q", {f.name: f.type for f in fields})
+        return said
 
     def is_sum(self, name: str) -> bool:
         return self.mode.rules.get(name) == "sum"
@@ -319,7 +329,12 @@ class Story:
                 held[name] = row.raws
         for label, held in labels.items():
             if label not in asked:
-                assert set(held) == set(self.mode.systems), f"{label!r} is only in {sorted(held)}"
+                everywhere = set(self.mode.systems)
+                if self.mode.create and "b" not in held:
+                    row = next(iter(held.values()))
+                    assert number(row[2]) <= number(row[3]), f"{label!r} is not in b, though p > q"
+                    everywhere -= {"b"}
+                assert set(held) == everywhere, f"{label!r} is only in {sorted(held)}"
                 self.equal(label, held)
 
     def equal(self, label: Raw, held: dict[str, tuple[Raw, ...]]) -> None:

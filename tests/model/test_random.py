@@ -40,6 +40,8 @@ MODES = {
     "watermark": Mode("abc", (*LIFE, "down", "up"), watermark="b"),
     "gaps": Mode("abc", (*LIFE, "gap", "gap", "down", "up")),
     "gaps of edits": Mode(acts=(*ROUGH, "gap", "gap"), rules={"q": "sum"}),
+    "created by condition": Mode("ab", (*LIFE, "edit", "create", "down", "up"), create=True),
+    "created by condition of three": Mode("abc", (*LIFE, "create", "twins", "rekey", "down", "up"), create=True),
     "lost state": Mode("ab", (*BASE, "create", "lose", "cut")),
 }
 

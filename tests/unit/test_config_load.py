@@ -147,6 +147,8 @@ def test_one_policy_for_all_and_a_policy_for_each(folder: Path) -> None:
     path.write_text(text.replace("match", "delete.erp = 'ignore'\ncreate = { crm = false }\nmatch"))
     customer = load(folder, {}, folder).entities["customer"]
     assert (customer.delete, customer.create) == ({"crm": "review", "erp": "ignore"}, {"crm": False, "erp": True})
+    path.write_text(text.replace("match", "create = { crm = false, erp = 'filled(name)' }\nmatch"))
+    assert load(folder, {}, folder).entities["customer"].create == {"crm": False, "erp": "filled(name)"}
 
 
 def test_nothing_changes_after_loading(folder: Path) -> None:

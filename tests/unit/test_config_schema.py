@@ -138,6 +138,7 @@ def test_a_wrong_value_is_refused(path: tuple[str, ...], value: object) -> None:
         (("customer", "match"), ["vat_id"]),
         (("customer", "delete"), {"crm": "shred"}),
         (("customer", "conflict"), "newest"),
+        (("customer", "create"), {"erp": 5}),
         (("customer", "crm", "table"), 5),
         (("customer", "crm", "archive"), {"deleted": [1]}),
         (("customer", "fields", "type"), {"crm": "a"}),
