@@ -13,6 +13,8 @@ from config.urls import Target
 TABLE = "was made again, emptied or altered"
 TRIGGER = "was made again, or switched off for a while"
 LOG = "was made again or emptied"
+WAITED_FOR = ", which is waited for"
+"""What `Part.broken` ends with where nobody has to do anything about it."""
 
 LOCAL = (None, "", "localhost", "127.0.0.1", "::1")
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from adapters.origin import Origin
+from adapters.origin import WAITED_FOR, Origin
 from agent import origins
 from config.errors import Halt
 from config.records import Stamp
@@ -108,7 +108,8 @@ class Watch:
             self.engine.notes.append(f"{system}: changes of {entity} are captured again.")
         for entity, (_, why) in now.items():
             if before.get(entity, ["", ""])[1] != why:
-                hint = "Run `accord prepare`; until then its rows are swept from time to time."
+                hint = "" if why.endswith(WAITED_FOR) else "Run `accord prepare`. "
+                hint += "Until then its rows are swept from time to time."
                 self.engine.notes.append(f"{system}: changes of {entity} are not captured: {why}. {hint}")
 
 

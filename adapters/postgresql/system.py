@@ -20,7 +20,7 @@ from adapters.postgresql.log import Log
 from adapters.postgresql.logical import slot
 from adapters.postgresql.logical.bell import Several, StreamWaker
 from adapters.postgresql.logical.capture import Logged
-from adapters.postgresql.logical.check import log_notes
+from adapters.postgresql.logical.check import IDENTITY, check_log, log_notes
 from adapters.postgresql.objects import EVENTS, Objects
 from adapters.postgresql.origin import origin
 from adapters.postgresql.reading import Reader
@@ -261,6 +261,8 @@ class PostgresSystem:
         self._retried(self._stale_sql(objects))
         if list(self._missing_log()):
             slots = self._logs.slots
+            if refused := [p for p in check_log(self._session, self._prefix, objects.logged) if p.code == IDENTITY]:
+                raise Halt(refused)  # the server would refuse every UPDATE there as soon as it is published
             self._retried(
                 slot.script(self._prefix, objects.logged) + slots.stale() if self._logs else slot.removal(self._prefix)
             )

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from adapters.origin import WAITED_FOR
 from agent import complete, console, contact, service, session, sweeping
 from agent.complete import Seen, Told
 from agent.console import Output, moment, number, span
@@ -195,7 +196,8 @@ def _tell_entity(out: Output, config: Config, name: str, entity: dict[str, Any])
         out.say(f"  waits for {p['system']} ({p['reason']}): {number(p['records'], 'record')}, {when}: {p['message']}")
     for system, blind in entity["blind"].items():
         since = f"since {blind['since']:%Y-%m-%d %H:%M:%S} UTC"
-        out.say(f"  changes in {system} are not captured {since}: {blind['why']}. What to do: run `accord prepare`.")
+        todo = "" if blind["why"].endswith(WAITED_FOR) else " What to do: run `accord prepare`."
+        out.say(f"  changes in {system} are not captured {since}: {blind['why']}.{todo}")
     running = out.data["agent"]["running"]
     for system, seen in entity["complete"].items():
         _tell_complete(out, system, seen, span(config.systems[system].overlap / 1e6), running)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,9 +12,10 @@ from typing import Any, cast
 import psycopg
 import pytest
 
+from adapters import watermark
 from adapters.origin import Origin
 from adapters.postgresql.logical import backlog
-from config.errors import Transient
+from config.errors import Halt, Transient
 from config.records import Op
 from tests.conformance.backend import Backend
 from tests.conformance.factories.postgresql import Postgres
@@ -22,6 +24,7 @@ from tests.conformance.world import CUSTOMER, FIELDS, World, customers
 from tests.servers import PostgresServer
 
 ROWS = [(1, "Ann", "ann@x", 1), (2, "Bob", "bob@x", 2)]
+LOCK_TIMEOUT = 1.0  # seconds: of the system under test
 OURS = "FROM pg_replication_slots WHERE database = current_database()"
 CONFIRMED = f"SELECT (confirmed_flush_lsn - '0/0')::bigint {OURS}"
 
@@ -432,17 +435,125 @@ def test_behind_another_slot_no_number_is_known_for_our_own(world: World, db: An
 
 
 def test_a_transaction_that_is_open_while_the_slot_is_made(world: World, db: Any) -> None:
-    """What it has written would be in no log that is read from now on."""
+    """What it has written would be in no log that is read from now on: a slot is waited for, and then all is swept."""
+    before = world.system.origin()
     world.system.close()
     cut(db)
     db.sql(f"SELECT pg_drop_replication_slot(slot_name) {OURS}")
     with db.people() as run:
         run("UPDATE customer SET name = 'open' WHERE id = 2")
-        with pytest.raises(Transient, match="while a transaction is open"):
-            world.system.attend(None)
-        assert slots(db) == []
-    world.system.attend(None)
-    assert len(slots(db)) == 1
+        world.system.attend(None)
+        ((session,),) = db.sql(
+            "SELECT pid FROM pg_stat_activity WHERE state = 'idle in transaction' AND datname = current_database()"
+        )
+        (said,) = why(world.system.origin())
+        assert said.startswith(f"the replication slot cannot be made before session {session} of ")
+        assert said.endswith(" has ended, which is waited for")
+        (begun,) = slots(db)
+        time.sleep(2 * LOCK_TIMEOUT)  # it is no lock that is given up
+        assert world.system.changes(None, 10).changes == []
+        assert slots(db) == [begun]
+    until("it is there", lambda: (world.system.attend(None), db.sql(f"SELECT active {OURS}"))[1] == [(True,)])
+    assert slots(db) == [begun]
+    after = world.system.origin()
+    assert changed(before, after) == {"customer"} and not broken(after)
+    db.app("UPDATE customer SET name = 'seen' WHERE id = 1")
+    assert world.drain() == [("customer", "1")]
+
+
+@pytest.mark.parametrize("how", ["close", "let_go"])
+def test_a_slot_that_is_being_made_is_broken_off(world: World, db: Any, how: str) -> None:
+    world.system.close()
+    cut(db)
+    db.sql(f"SELECT pg_drop_replication_slot(slot_name) {OURS}")
+    with db.people() as run:
+        run("UPDATE customer SET name = 'open' WHERE id = 2")
+        world.system.attend(None)
+        assert len(slots(db)) == 1
+        db.sql("CREATE TABLE much AS SELECT repeat('x', 1000) FROM generate_series(1, 2000)")
+        assert world.system.backlog() > 1_000_000, "it keeps log from where it was begun"
+        getattr(world.system, how)()
+        until("it is gone", lambda: slots(db) == [])
+
+
+def test_a_slot_that_an_agent_that_is_gone_was_making(world: World, db: Any) -> None:
+    """Its session lives on at the server for as long as it waits."""
+    world.system.close()
+    cut(db)
+    ((name,),) = db.sql(f"SELECT slot_name {OURS}")
+    db.sql(f"SELECT pg_drop_replication_slot(slot_name) {OURS}")
+    made: list[Any] = []
+
+    def make() -> None:
+        try:
+            with closing(db.server.connect(db.name, db.agent)) as session:
+                made.append(session.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", [name]))
+        except psycopg.Error as error:
+            made.append(error)
+
+    with db.people() as run:
+        run("UPDATE customer SET name = 'open' WHERE id = 2")
+        other = threading.Thread(target=make)
+        other.start()
+        until("it waits", lambda: slots(db) == [name])
+        world.system.attend(None)
+        other.join()
+        assert isinstance(made[0], psycopg.Error) and name not in slots(db)
+    until("it is there", lambda: (world.system.attend(None), db.sql(f"SELECT active {OURS}"))[1] == [(True,)])
+
+
+def test_the_last_acknowledgement_is_sent(world: World, db: Any) -> None:
+    """What is dealt with is not sent again to the next agent, though it ends at once."""
+    for n in range(10, 15):
+        db.app("UPDATE customer SET credit = ? WHERE id = 1", n)
+        batch = world.system.changes(None, 10)
+        while not batch.changes:
+            batch = world.system.changes(batch.position, 10)
+        world.system.acknowledge(batch.position)
+        world.system.close()
+        ((confirmed,),) = db.sql(CONFIRMED)
+        assert confirmed == json.loads(watermark.unpack(batch.position).stream)[1], "all that was acknowledged"
+
+
+def test_a_slot_without_a_publication_keeps_nothing(world: World, db: Any) -> None:
+    """The agent was away; what was written since the publication went cannot be read."""
+    position = world.system.changes(None, 10).position
+    world.system.close()
+    db.sql("DROP PUBLICATION accord_log")
+    cut(db)
+    world.system.attend(position)
+    assert slots(db) == []
+
+
+def test_a_row_without_a_key_is_no_record(backend: Backend, db: Any) -> None:
+    """A key that is only unique may be NULL; then the log must send rows whole."""
+    db.define("CREATE TABLE item (no int UNIQUE, name text)")
+    db.sql("ALTER TABLE item REPLICA IDENTITY FULL")
+    world = table(backend, db, "CREATE TABLE other (id int PRIMARY KEY)", "item", {"name": "name"}, key="no")
+    assert world.system.check() == []
+    db.app("INSERT INTO item VALUES (NULL, 'a'), (NULL, 'b'), (1, 'c')")
+    assert world.drain() == [("item", "1")]
+    db.app("UPDATE item SET name = 'x' WHERE name = 'a'")
+    db.app("DELETE FROM item WHERE name = 'b'")
+    assert world.drain() == []
+    db.app("UPDATE item SET no = 2 WHERE no IS NULL")
+    assert {(c.key, c.op) for c in world.system.changes(None, 10).changes} == {("2", Op.INSERT)}
+    world.drain()
+    db.app("UPDATE item SET no = NULL WHERE no = 1")
+    assert {(c.key, c.op) for c in world.system.changes(None, 10).changes} == {("1", Op.DELETE)}
+
+
+@pytest.mark.parametrize("how", ["prepare", "script"])
+def test_a_table_whose_updates_the_server_would_refuse(backend: Backend, db: Any, how: str) -> None:
+    """Neither `prepare` nor its script publishes one without a replica identity (I12)."""
+    db.define("CREATE TABLE item (no int UNIQUE, name text)")
+    world = World(backend, db)
+    world.bind({"item": ("item", {"name": "name"}, {"key": "no"})})
+    assert [p.code for p in world.system.check()] == ["replica-identity"]
+    with pytest.raises((Halt, AssertionError), match="REPLICA IDENTITY"):
+        world.system.prepare() if how == "prepare" else db.script(world.system.prepare_sql())
+    db.app("INSERT INTO item VALUES (1, 'a')")
+    db.app("UPDATE item SET name = 'b'")
 
 
 @pytest.mark.parametrize("running", [True, False])

@@ -14,23 +14,25 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from adapters.keys import newest
-from adapters.origin import Part
+from adapters.origin import WAITED_FOR, Part
 from adapters.postgresql.bound import Bound
 from adapters.postgresql.log import OPS
 from adapters.postgresql.logical.backlog import Backlog, Snapshot, Story, Tagged, Taken, has_come
+from adapters.postgresql.logical.making import Making, Slot
 from adapters.postgresql.logical.pgoutput import Decoder, Layout, spelling
 from adapters.postgresql.logical.slot import Slots
 from adapters.postgresql.logical.stream import Stream
 from adapters.postgresql.objects import watched
 from adapters.postgresql.session import Session
 from adapters.trail import Trail, size
-from config.errors import Problem, Transient
+from config.errors import AccordError, Problem, Transient
 from config.records import Change, Complete, Key, Op, Raw, Reading, Stamp
 
 CATCH_UP = 0.05  # seconds that a call waits for what is committed already and has not come yet
 TIMES = 0.02  # seconds that a reading waits for the times of what it sees
 MOMENT = 0.001  # seconds, the longer the more often, between two looks whether a commit can be seen,
 MOMENTS = 8  # so often in one call
+SOON = 0.5  # seconds that a call waits for the slot that is being made
 SURE = 2.0  # seconds that it waits where it must know
 LONG = 60.0  # seconds, the same where much has to be read first
 STRIDE = 1 << 20  # bytes of log, and
@@ -72,6 +74,7 @@ class Logged:
         self._groups = {b.tag: [x for x in bounds if x.tag == b.tag] for b in bounds}
         self._names = {tag: [c.name for c in watched(group)] for tag, group in self._groups.items()}
         self._stream: Stream | None = None
+        self._making: Making | None = None
         self._last_pid = 0
         self._own: dict[int, Counter[Tagged]] = {}
         self._slot = ""
@@ -174,8 +177,12 @@ class Logged:
             return stream.backlog
         self._stop()
         if not self.slots.ready():
+            self._break_off()
+            self.slots.drop_all()  # what it keeps could not be read, and would grow
             return None
-        slot = self.slots.take(at.slot if at else None, at.lsn if at else 0)
+        slot = self._slot_behind(at)
+        if slot is None:
+            return None
         if self._last_pid:
             self.slots.hang_up(self._last_pid)  # it may not have noticed yet that nobody listens
         start = max(at.lsn, slot.confirmed) if at is not None and at.slot == slot.name else slot.confirmed
@@ -183,6 +190,28 @@ class Logged:
         assert self._stream is not None
         self._given, self._passed, self._at = at, start, time.monotonic()
         return self._stream.backlog
+
+    def _slot_behind(self, at: Noted | None) -> Slot | None:
+        """The slot that is there, or a new one; None: it is still being made."""
+        making = self._making
+        if making is None:
+            found = self.slots.take(at.slot if at else None, at.lsn if at else 0)
+            if found is not None:
+                return found
+            making = self._making = Making(self._config, self.slots.new_name())
+        try:
+            found = making.wait(SOON)
+        except AccordError:
+            self._making = None
+            raise
+        if found is not None:
+            self._making = None
+        return found
+
+    def _break_off(self) -> None:
+        making, self._making = self._making, None
+        if making is not None:
+            making.close()
 
     def _start(self, slot: str, start: int) -> None:
         if slot != self._slot:  # perhaps of a server that counts its transactions from an earlier moment (failover)
@@ -214,6 +243,7 @@ class Logged:
     def let_go(self) -> None:
         """The server keeps nothing for us any more. The next call of `changes` begins with now."""
         self._stop()
+        self._break_off()
         self.slots.drop_all()
 
     def _stop(self) -> None:
@@ -224,6 +254,7 @@ class Logged:
 
     def close(self) -> None:
         self._stop()
+        self._break_off()
 
     @property
     def backlog(self) -> Backlog | None:
@@ -238,7 +269,10 @@ class Logged:
     # --- what the readings know of it --------------------------------------------------------------------------------
 
     def parts(self) -> list[Part]:
-        return list(self.slots.parts())
+        waiting = (
+            "" if self._making is None else f"cannot be made before {self.slots.waits_for()} has ended{WAITED_FOR}"
+        )
+        return list(self.slots.parts(waiting))
 
     def snapshot(self) -> tuple[Snapshot, End]:
         """Of the transaction that is open, and up to where the log holds what it sees. Driver's errors."""

@@ -11,6 +11,7 @@ from adapters.postgresql.session import Session
 from adapters.postgresql.sql import quote
 from config.errors import Problem
 
+IDENTITY = "replica-identity"
 ABOUT = """
 SELECT current_setting('wal_level'), current_setting('max_replication_slots')::int,
        current_setting('max_wal_senders')::int,
@@ -44,8 +45,8 @@ def check_log(session: Session, prefix: str, bounds: Sequence[Bound]) -> Iterato
             )
             text += " identity at all: then the server would refuse every UPDATE and DELETE once the table is published"
             hint = f"run as its owner: ALTER TABLE {found.strange} REPLICA IDENTITY USING INDEX … (a unique index that"
-            hint += ' holds the key), or … REPLICA IDENTITY FULL; or use capture = "trigger"'
-            yield about("replica-identity", text, hint)
+            hint += ' holds the key, which must be NOT NULL), or … REPLICA IDENTITY FULL; or use capture = "trigger"'
+            yield about(IDENTITY, text, hint)
         if not found.id:
             yield from _owner(session, bound)
 

@@ -143,16 +143,23 @@ def _places(layout: Layout, columns: Mapping[str, int], identity: Sequence[int])
     return tuple(columns[name] if name in columns else left[0] for name in names)
 
 
-def _row(op: str, relation: Relation, data: bytes) -> Row:
-    at, old, new = 5, None, None
+def _row(op: str, relation: Relation, data: bytes) -> Row | None:
+    """None: a row without a key, which is no record."""
+    at, old, new, whole = 5, None, None, True
     if data[at] in b"KO":
+        whole = data[at] == 0x4F  # O: all columns; K: those of the identity, the others are sent as NULL
         old, at = values(data, at + 1)
     if op != "D":
         new, at = values(data, at + 1)
     if new is None:
-        return Row(op, relation.layout.tag, _key(relation, old or (), ()), None, ())
+        gone = _key(relation, old or (), (), whole)
+        return None if gone is None else Row(op, relation.layout.tag, gone, None, ())
     key = _key(relation, new, old or ())
-    was = None if old is None else _key(relation, old, ())
+    was = None if old is None else _key(relation, old, (), whole)
+    if key is None:
+        return None if was is None else Row("D", relation.layout.tag, was, None, ())
+    if op == "U" and old is not None and was is None:
+        op = "I"
     image = tuple(UNCHANGED if p is None or p >= len(new) else _kept(new[p]) for p in relation.watched)
     return Row(op, relation.layout.tag, key, None if was == key else was, image)
 
@@ -173,13 +180,16 @@ def values(data: bytes, at: int) -> tuple[list[Sent], int]:
     return found, at
 
 
-def _key(relation: Relation, row: Sequence[Sent], before: Sequence[Sent]) -> Key:
-    """`before`: the row's identity before, for values that are too large to be sent twice."""
+def _key(relation: Relation, row: Sequence[Sent], before: Sequence[Sent], whole: bool = True) -> Key | None:
+    """`before`: the row's identity before, for values that are too large to be sent twice. None: a column of the key
+    holds NULL, as one that is only unique may; `whole`: what is sent as NULL is NULL."""
     texts = []
     for place, spell in zip(relation.key, relation.spell, strict=True):
         value = row[place] if place < len(row) else None
         if isinstance(value, Unchanged) and before:
             value = before[place]
+        if value is None and whole and place < len(row):
+            return None
         if not isinstance(value, bytes):
             raise Unreadable(f"the log does not say which row of {relation.layout.tag} was changed")
         text = value.decode()

@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 from adapters.origin import Part
 from adapters.postgresql.bound import Bound
+from adapters.postgresql.logical.making import Slot
 from adapters.postgresql.session import Session
 from adapters.postgresql.sql import array, literal, quote
-from config.errors import Problem, Transient
 
 OPERATIONS = ("insert", "update", "delete", "truncate")
 LOOKS = 100  # whether a connection that was ended is gone,
@@ -27,6 +27,12 @@ SLOTS = """
 SELECT s.slot_name::text, s.plugin::text, s.wal_status IS NOT DISTINCT FROM 'lost', s.active_pid,
        (s.confirmed_flush_lsn - '0/0'::pg_lsn)::bigint
 FROM pg_replication_slots s WHERE s.database = current_database() AND s.slot_name ~ $1 ORDER BY 1
+"""
+HOLDER = """
+SELECT held FROM (
+    SELECT concat('session ', a.pid, ' of ' || a.usename) AS held, a.backend_xid AS xid FROM pg_stat_activity a
+    UNION ALL SELECT concat('prepared transaction ', p.gid), p.transaction FROM pg_prepared_xacts p) t
+WHERE t.xid IS NOT NULL ORDER BY age(t.xid) DESC LIMIT 1
 """
 PUBLICATION = """
 SELECT concat_ws('/', p.oid, p.xmin), p.pubviaroot,
@@ -52,11 +58,6 @@ LEFT JOIN pg_class c ON c.oid = to_regclass(w.tbl) LEFT JOIN pg_namespace n ON n
 LEFT JOIN pg_publication p ON p.pubname = $3 LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = c.oid
 ORDER BY w.n
 """
-
-
-class Slot(NamedTuple):
-    name: str
-    confirmed: int  # the server keeps the log from here on
 
 
 class Published(NamedTuple):
@@ -90,28 +91,25 @@ class Slots:
         """Has `prepare` been there?"""
         return bool(self._session.query("SELECT 1 FROM pg_publication WHERE pubname = $1", [self.publication]))
 
-    def take(self, slot: str | None, lsn: int) -> Slot:
-        """The slot that keeps all behind this position of that slot; a new one where none does. None: any slot will
-        do."""
+    def take(self, slot: str | None, lsn: int) -> Slot | None:
+        """The slot that keeps all behind this position of that slot; those that do not go. None: there is none. With no
+        slot given any will do."""
         found: Slot | None = None
         for name, plugin, lost, active, confirmed in self._session.query(SLOTS, [self._pattern]):
-            if lost or plugin != "pgoutput" or found is not None or (name == slot and confirmed > lsn):
+            half = confirmed is None  # somebody who is gone was making it
+            if half or lost or plugin != "pgoutput" or found is not None or (name == slot and confirmed > lsn):
                 self.drop(name, active)
             else:
                 found = Slot(name, confirmed)
-        return found or self._make()
+        return found
 
-    def _make(self) -> Slot:
-        name = f"{stem(self._prefix)}{secrets.token_hex(4)}"
-        text = "SELECT (lsn - '0/0'::pg_lsn)::bigint FROM pg_create_logical_replication_slot($1, 'pgoutput')"
-        try:
-            return Slot(name, int(self._session.query(text, [name])[0][0]))
-        except Transient as error:
-            if not any(word in error.problem.message for word in ("lock timeout", "statement timeout")):
-                raise
-            message = "the log cannot be read from now on while a transaction is open that has written before"
-            hint = "it is tried again; pg_stat_activity (backend_xid) and pg_prepared_xacts tell whose it is"
-            raise Transient(Problem("log", message, hint, system=self._session.name)) from error
+    def new_name(self) -> str:
+        return f"{stem(self._prefix)}{secrets.token_hex(4)}"
+
+    def waits_for(self) -> str:
+        """Whose transaction keeps a slot from being made, as far as one can see: the oldest that has written."""
+        rows = self._session.query(HOLDER)
+        return str(rows[0][0]) if rows else "what was open already"
 
     def drop(self, name: str, active: int | None = None) -> None:
         if active:
@@ -135,10 +133,12 @@ class Slots:
     def kept(self) -> int:
         """Bytes of log that the server keeps for us."""
         text = "SELECT coalesce(max(pg_current_wal_lsn() - restart_lsn), 0)::bigint FROM pg_replication_slots"
-        return int(self._session.query(f"{text} WHERE slot_name = ANY($1::text[])", [array(self.names())])[0][0])
+        ours = "database = current_database() AND slot_name ~ $1"  # one that is being made keeps log, too
+        return int(self._session.query(f"{text} WHERE {ours}", [self._pattern])[0][0])
 
     def names(self) -> list[str]:
-        return [row[0] for row in self._session.query(SLOTS, [self._pattern])]
+        """Without one that is being made."""
+        return [row[0] for row in self._session.query(SLOTS, [self._pattern]) if row[4] is not None]
 
     # --- what capture relies on --------------------------------------------------------------------------------------
 
@@ -151,14 +151,15 @@ class Slots:
             for b, (id, kind, strange, schema, name, parted, partial) in zip(self._bounds, rows, strict=True)
         }
 
-    def parts(self) -> Iterator[Part]:
+    def parts(self, waiting: str) -> Iterator[Part]:
+        """`waiting`: why the slot is not made yet."""
         everything = tuple(e for entities in self._entities.values() for e in entities)
         rows = self._session.query(PUBLICATION, [self.publication])
         id, by_root, missing = rows[0] if rows else ("", True, "")
         why = "is missing" if not rows else f"leaves out {missing}" if missing else ""
         yield Part(f"the publication {self.publication}", id, everything, why)
         # One that is missing is made again by the agent itself: a gap, and no reason to wait for people.
-        yield Part("the replication slot", ",".join(self.names()), everything, changed=GONE)
+        yield Part("the replication slot", ",".join(self.names()), everything, waiting, GONE)
         for tag, found in self.published().items():
             why = "is missing" if not found.id else ""
             if found.partial:
@@ -251,6 +252,10 @@ END $accord$;"""
     END IF;
     IF NOT EXISTS (SELECT 1 FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
                    WHERE p.pubname = {known} AND r.prrelid = {table}::regclass) THEN
+        IF EXISTS (SELECT 1 FROM pg_class c WHERE c.oid = {table}::regclass AND c.relkind = 'r'
+                   AND c.relreplident <> 'f' AND pg_get_replica_identity_index(c.oid) IS NULL) THEN
+            RAISE EXCEPTION 'The server would refuse every UPDATE of %: give it a REPLICA IDENTITY first.', {table};
+        END IF;
         ALTER PUBLICATION {name} ADD TABLE {bound.name};
     END IF;
 END $accord$;"""

@@ -78,6 +78,7 @@ class Stream:
             connection = self._connect()
             try:
                 self._read(connection)
+                self._report(connection)  # what was acknowledged last: else it would be sent again
             finally:
                 connection.finish()
         except psycopg.Error as error:
