@@ -154,7 +154,7 @@ class Library:
     def refresh(self, round: Round) -> None:
         """Read what has changed; whoever points to a row that says something else now is looked at again."""
         for place, lookup in self.all.items():
-            blind = lookup.table.capture == "watermark"
+            blind = lookup.table.capture == "watermark" or place[1] in round.engine.watch.blind.get(place[0], ())
             if blind and (lookup.missed or round.now - self.read_at.get(place, 0) > EVERY):
                 self.stale.add(place)
         due = [place for place in self.stale if place[0] in round.up]
@@ -190,7 +190,12 @@ class Library:
                         continue
                     values = [[key] for key in changed[lookup.name]]
                     job = partial(round.engine.systems[s].find, entity.name, [i], values)
-                    for found in round.ask({s: job}).get(s, []) if s in round.up else ():
+                    answer = round.ask({s: job} if s in round.up else {}).get(s)
+                    if answer is None:  # who points there is not known: what they say now is no news yet
+                        round.decided.meta.pop(_meta(s, lookup.name), None)
+                        self.stale.add((s, lookup.name))
+                    round.report.worked |= any(answer or ())
+                    for found in answer or ():
                         round.decided.looks += [Look(entity.name, s, key, round.now, RELOOK) for key in found]
 
 

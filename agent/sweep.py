@@ -123,7 +123,7 @@ class Sweeper:
     def _look_around(self, now: Stamp) -> None:
         """While changes are not captured, a sweep follows the last one after a while."""
         for system, entities in self.engine.watch.blind.items():
-            for entity in entities:
+            for entity in entities.keys() & self.engine.entities.keys():  # a lookup's table is read whole: `Library`
                 swept = load(self.engine.state.get(f"swept:{entity}:{system}"), Swept)
                 over = swept is None or swept.at + self.engine.options.blind <= now
                 if over and (entity, system) not in self.waiting:

@@ -162,6 +162,19 @@ def test_what_is_wrong_is_said(pair: Pair, old: str, new: str, said: str) -> Non
     assert said in pair.accord("check", exits=USAGE).all
 
 
+def test_a_reference_table_without_its_triggers_is_read_all_the_same(pair: Pair) -> None:
+    """An upgrade of the application dropped them: the agent goes on, and what has changed meanwhile arrives."""
+    names = pair.erp("SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'country'")
+    assert names
+    for (name,) in names:
+        pair.erp(f'DROP TRIGGER "{name}";')
+    pair.erp("UPDATE country SET code = 'xx' WHERE id = 13; UPDATE country SET code = 'it' WHERE id = 11;")
+    done = pair.accord("run", "--once")
+    assert crm(pair) == (3, "EUR"), done.all
+    pair.accord("run", "--once")
+    assert (crm(pair), erp(pair)) == ((3, "EUR"), (11, "978"))
+
+
 def test_reference_rows_are_never_written(pair: Pair) -> None:
     tables = pair.crm("SELECT * FROM crm_country"), pair.erp("SELECT * FROM country")
     pair.crm("UPDATE accounts SET country_id = 3")
